@@ -1,0 +1,1 @@
+"""Ports with their contracts in prose, and their memory and Redis forms."""

@@ -1,0 +1,1 @@
+"""The broker: carries publications between the processes of one cluster."""

@@ -1,0 +1,1 @@
+"""What the Redis forms share: connections, key names, pub/sub, scripts."""

@@ -1,0 +1,1 @@
+"""asyncio without sockets and without Redis: what drives the decisions."""

@@ -1,0 +1,1 @@
+"""Public helpers for tests: a manual clock, recording transports, contract suites."""

@@ -1,0 +1,59 @@
+"""
+The values every floor speaks of: names that must not be confused, and plain facts.
+
+Nothing here does anything; everything here is immutable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+Channel = NewType("Channel", str)
+"""A topic, ``namespace:name``. ``live:`` is the namespace of live channels."""
+
+UserId = NewType("UserId", str)
+DeviceId = NewType("DeviceId", str)
+ConnectionId = NewType("ConnectionId", str)
+NodeId = NewType("NodeId", str)
+
+Scalar = str | int | float | bool | None
+"""What a property of an event may be. Nested values are refused."""
+
+JSONText = NewType("JSONText", bytes)
+"""UTF-8 JSON that has been encoded by us and may be spliced into a frame as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    One thing that happened on a device, after validation and correction of its clock.
+
+    ``at`` is event time in seconds since the epoch, already corrected and clamped.
+    ``seq`` is the device's own number for it: 1, 2, 3 without holes.
+    """
+
+    name: str
+    device: DeviceId
+    seq: int
+    at: float
+    user: UserId | None = None
+    properties: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a channel's history; ``epoch`` changes when the history starts anew."""
+
+    offset: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message on a channel; ``data`` is JSON text whatever the subscriber's codec."""
+
+    channel: Channel
+    data: JSONText
+    position: Position | None = None

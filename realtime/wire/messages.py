@@ -1,0 +1,215 @@
+"""
+The one vocabulary that every dialect maps to: commands up, replies and pushes down.
+
+Field names here are the field names on the wire (docs/reference/protocol.md). ``id`` is the
+client's own number for a request and comes back in its reply; a command without one gets a
+reply without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from realtime.errors import CommandError, ErrorCode
+from realtime.types import Channel, DeviceId, JSONText
+
+# -- commands ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message of a connection: who, which device, and where it stands."""
+
+    id: int | None = None
+    token: str | None = None
+    device: DeviceId | None = None  # without one, the session cannot track
+    secret: str | None = None  # proves an anonymous device's identity
+    acked: int = 0  # the last number this device saw acknowledged
+    sent_at: float | None = None  # the device's clock when this was sent
+    keepalive_s: float | None = None
+    client: str | None = None  # name and version of the SDK, for the log
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """
+    A batch of events numbered ``first``, ``first + 1``, ... without holes.
+
+    ``lost`` declares that this many numbers before ``first`` will never come.
+    ``events`` are the client's raw objects: each is judged on its own by the core.
+    """
+
+    first: int
+    events: Sequence[object]
+    id: int | None = None
+    lost: int = 0
+    sent_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    channel: Channel
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    channel: Channel
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    channel: Channel
+    data: JSONText
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    id: int | None = None
+    sent_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    token: str
+    id: int | None = None
+
+
+Command = Hello | Track | Subscribe | Unsubscribe | Publish | Ping | Refresh
+
+# -- replies and pushes --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this server allows one connection; told in ``welcome``."""
+
+    max_frame_bytes: int
+    max_event_bytes: int
+    max_batch_events: int
+    max_publication_bytes: int
+    max_subscriptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The reply to hello. ``acked`` is the device's mark in the ledger."""
+
+    connection: str
+    node: str
+    version: str
+    received_at: float  # the server's clock when hello arrived
+    sent_at: float  # and when this left: with both, the client computes its clock's offset
+    keepalive_s: float
+    limits: Limits
+    id: int | None = None
+    user: str | None = None
+    acked: int | None = None  # None when hello named no device
+    expires_at: float | None = None  # when the token expires, server clock
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that was not counted and never will be; its number is used up."""
+
+    seq: int
+    code: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every event up to and including ``acked`` is counted (or rejected); forget it."""
+
+    acked: int
+    rejected: Sequence[Rejection] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlowDown:
+    """Events from number ``first`` on were not taken: send them again after the delay."""
+
+    first: int
+    retry_after_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """``number`` names the channel in pushes; ``data`` is a live channel's current value."""
+
+    channel: Channel
+    number: int
+    id: int | None = None
+    data: JSONText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """The reply to unsubscribe; with ``code`` and ``reason``, the server did it by itself."""
+
+    channel: Channel
+    id: int | None = None
+    code: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    received_at: float
+    sent_at: float
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    id: int | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpired:
+    """The token has expired: only refresh and ping are answered, for ``grace_s`` more."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """A command failed; the session lives. See the catalogue in errors.py."""
+
+    error: ErrorCode
+    reason: str
+    id: int | None = None
+    field: str | None = field(default=None)
+    expected: int | None = None
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, exc: CommandError, request: int | None = None) -> ErrorReply:
+        """Make the reply for *exc*; *request* is the id of the command, if known."""
+        number = exc.request if exc.request is not None else request
+        return cls(exc.code, exc.reason, number, exc.field, exc.expected, exc.retry_after_s)
+
+
+Reply = (
+    Welcome
+    | Ack
+    | SlowDown
+    | Subscribed
+    | Unsubscribed
+    | Published
+    | Pong
+    | Refreshed
+    | TokenExpired
+    | ErrorReply
+)
