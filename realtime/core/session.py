@@ -1,0 +1,259 @@
+"""
+What the protocol knows of one connection: its phase, its user, its device, what it watches.
+
+Laws: everything that decides whether a command is allowed *now* is in this file; nothing
+here knows of sockets, tasks or time. Each method either returns what the shell should do
+next or raises; a method that raises has changed nothing.
+
+    NEW --hello--> GREETING --welcomed--> READY --expired--> EXPIRED --refreshed--> READY
+
+GREETING lasts while the token and the device are checked elsewhere. A closed connection
+has no session any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+
+from realtime.core.access import Identity
+from realtime.core.event_time import ClockOffset
+from realtime.errors import (
+    ALREADY_SUBSCRIBED,
+    BAD_MESSAGE,
+    GAP,
+    LIMIT_EXCEEDED,
+    NO_DEVICE,
+    NOT_READY,
+    NOT_SUBSCRIBED,
+    TOKEN_EXPIRED,
+    TOO_MANY_ERRORS,
+    UNAUTHORIZED,
+    CommandError,
+    Disconnect,
+)
+from realtime.settings import LimitSettings
+from realtime.types import Channel, DeviceId
+from realtime.wire.messages import Command, Hello, Ping, Refresh, Track
+
+
+class Phase(Enum):
+    """Where a session stands."""
+
+    NEW = "new"
+    GREETING = "greeting"
+    READY = "ready"
+    EXPIRED = "expired"
+
+
+#: The commands that each phase answers; None for all but hello.
+ANSWERED: dict[Phase, tuple[type, ...] | None] = {
+    Phase.NEW: (Hello, Ping),
+    Phase.GREETING: (Ping,),
+    Phase.READY: None,
+    Phase.EXPIRED: (Refresh, Ping),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """The part of a track command that is new: raw events and the number of the first."""
+
+    first: int
+    events: Sequence[object]
+    lost: int
+
+    @property
+    def last(self) -> int:
+        """The highest number covered; ``first - 1`` when nothing is."""
+        return self.first + len(self.events) - 1
+
+
+def proofs_of(hello: Hello, user: str | None) -> tuple[str, ...]:
+    """
+    Return what may prove that hello's device is the caller's, the strongest first.
+
+    The first one is recorded when the device is new. A secret comes before the user, so
+    that a phone keeps its device number when another person signs in on it.
+
+    Raises:
+        CommandError: UNAUTHORIZED if there is neither a user nor a secret.
+    """
+    proofs = []
+    if hello.secret is not None:
+        proofs.append(f"secret:{sha256(hello.secret.encode()).hexdigest()}")
+    if user is not None:
+        proofs.append(f"user:{user}")
+    if not proofs:
+        raise CommandError(
+            UNAUTHORIZED,
+            "a device without a user needs a secret of 16 characters or more",
+            field="secret",
+        )
+    return tuple(proofs)
+
+
+class Session:
+    """The state of one connection, from its first message to its end."""
+
+    __slots__ = (
+        "channels",
+        "device",
+        "errors",
+        "identity",
+        "limits",
+        "next_seq",
+        "offset",
+        "phase",
+    )
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self.limits = limits
+        self.phase = Phase.NEW
+        self.identity: Identity | None = None
+        self.device: DeviceId | None = None
+        self.next_seq = 1
+        self.offset: ClockOffset | None = None
+        self.channels: dict[Channel, int] = {}
+        self.errors = 0
+
+    def check(self, command: Command) -> None:
+        """
+        Raise unless *command* is answered in this phase.
+
+        Raises:
+            CommandError: NOT_READY before hello, TOKEN_EXPIRED after the token's end,
+                BAD_MESSAGE for a second hello.
+        """
+        answered = ANSWERED[self.phase]
+        if answered is None:
+            if type(command) is Hello:
+                raise CommandError(BAD_MESSAGE, "hello was said before", field="type")
+            return
+        if isinstance(command, answered):
+            return
+        if self.phase is Phase.EXPIRED:
+            raise CommandError(TOKEN_EXPIRED)
+        raise CommandError(NOT_READY)
+
+    def greet(self) -> None:
+        """Note that hello is being checked."""
+        self.phase = Phase.GREETING
+
+    def welcome(
+        self, identity: Identity, device: DeviceId | None, mark: int | None
+    ) -> None:
+        """Note that hello was accepted; *mark* is what the ledger has counted."""
+        self.identity = identity
+        self.device = device
+        self.next_seq = (mark or 0) + 1
+        self.phase = Phase.READY
+
+    def expire(self) -> None:
+        """Note that the token has ended: only refresh and ping are answered."""
+        self.phase = Phase.EXPIRED
+
+    def refresh(self, identity: Identity) -> None:
+        """
+        Replace the token's facts.
+
+        Raises:
+            CommandError: UNAUTHORIZED if the new token is another user's.
+        """
+        current = self.identity
+        if current is not None and current.user != identity.user:
+            raise CommandError(
+                UNAUTHORIZED, "the new token must be of the same user", field="token"
+            )
+        self.identity = identity
+        self.phase = Phase.READY
+
+    def take(self, track: Track) -> Numbered | None:
+        """
+        Return the events of *track* that this session has not sent before.
+
+        None when all of them were sent before (their acknowledgement is on its way,
+        or was lost and is repeated by the shell).
+
+        Raises:
+            CommandError: NO_DEVICE, LIMIT_EXCEEDED, or GAP naming the number expected.
+        """
+        if self.device is None:
+            raise CommandError(NO_DEVICE)
+        if len(track.events) > self.limits.max_batch_events:
+            raise CommandError(
+                LIMIT_EXCEEDED,
+                f"events: {len(track.events)} in one batch, at most "
+                f"{self.limits.max_batch_events} are taken",
+                field="events",
+            )
+        start = track.first - track.lost
+        if start > self.next_seq:
+            raise CommandError(
+                GAP,
+                f"first: {track.first} leaves a hole, {self.next_seq} is expected",
+                field="first",
+                expected=self.next_seq,
+            )
+        return self._unsent(track)
+
+    def _unsent(self, track: Track) -> Numbered | None:
+        last = track.first + len(track.events) - 1
+        if last < self.next_seq:
+            return None
+        skip = max(self.next_seq - track.first, 0)
+        lost = max(track.first - self.next_seq, 0)
+        events = track.events[skip:] if skip else track.events
+        return Numbered(track.first + skip, events, lost)
+
+    def took(self, numbered: Numbered) -> None:
+        """Note that these events are on their way to the ledger."""
+        self.next_seq = numbered.last + 1
+
+    def resend(self, expected: int) -> None:
+        """Note that the ledger waits for *expected*: what followed was not counted."""
+        self.next_seq = expected
+
+    def check_room(self, channel: Channel) -> None:
+        """
+        Raise unless one more subscription, to *channel*, is possible.
+
+        Raises:
+            CommandError: ALREADY_SUBSCRIBED or LIMIT_EXCEEDED.
+        """
+        if channel in self.channels:
+            raise CommandError(
+                ALREADY_SUBSCRIBED, f"channel: {channel} is subscribed", field="channel"
+            )
+        if len(self.channels) >= self.limits.max_subscriptions:
+            raise CommandError(
+                LIMIT_EXCEEDED,
+                f"channel: {self.limits.max_subscriptions} subscriptions are the most "
+                "that one connection may have",
+                field="channel",
+            )
+
+    def leave(self, channel: Channel) -> None:
+        """
+        Forget a subscription.
+
+        Raises:
+            CommandError: NOT_SUBSCRIBED.
+        """
+        if self.channels.pop(channel, None) is None:
+            raise CommandError(
+                NOT_SUBSCRIBED, f"channel: {channel} is not subscribed", field="channel"
+            )
+
+    def failed(self) -> None:
+        """
+        Count a command that was answered with an error of the client's making.
+
+        Raises:
+            Disconnect: TOO_MANY_ERRORS once the limit is passed.
+        """
+        self.errors += 1
+        if self.errors > self.limits.max_errors:
+            raise Disconnect(TOO_MANY_ERRORS)

@@ -1,0 +1,146 @@
+"""
+Batches of one origin's events: what is submitted, what is committed, who is told.
+
+An *origin* is whoever sent the events and waits for the acknowledgement: a connection or
+one HTTP request. Consecutive submissions of one origin grow into one batch until it is
+taken for a commit, so that single-event frames cost one sub-batch per tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from realtime.core.cells import CellKey, Delta
+from realtime.core.counters import CounterSet
+from realtime.core.session import Numbered
+from realtime.errors import RejectedEvent
+from realtime.types import DeviceId, Event
+from realtime.wire.messages import Rejection
+
+MAX_BATCH_EVENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """
+    Judged events, ready to be counted: an event or its rejection for every number.
+
+    ``numbered.events`` is what they were made from; only its numbers matter here.
+    """
+
+    device: DeviceId
+    numbered: Numbered
+    judged: Sequence[Event | Rejection]
+    now: float
+    mark_ttl_s: float | None = None
+
+    @property
+    def size(self) -> int:
+        """How many events there are, and 1 for a bare declaration of loss."""
+        return len(self.judged) or 1
+
+
+class Origin(Protocol):
+    """Who waits. Both calls come from the commit loop, are synchronous and never raise."""
+
+    batch: Batch | None  # the batch that still grows; kept here for the ingest's use
+
+    def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
+        """Everything up to *mark* has been counted or rejected."""
+
+    def refused(self, expected: int) -> None:
+        """Nothing was counted: the ledger waits for number *expected*."""
+
+
+def rejection_of(seq: int, exc: RejectedEvent) -> Rejection:
+    """Put a rejection into the words of the wire."""
+    return Rejection(seq, exc.code.code, exc.code.name, exc.reason)
+
+
+class Batch:
+    """The consecutive numbers ``first..last`` of one device, and what they add."""
+
+    __slots__ = (
+        "deltas",
+        "device",
+        "events",
+        "first",
+        "last",
+        "lost",
+        "mark_ttl_s",
+        "now",
+        "open",
+        "origin",
+        "rejected",
+        "size",
+    )
+
+    def __init__(self, origin: Origin, device: DeviceId, first: int) -> None:
+        self.origin = origin
+        self.device = device
+        self.first = first
+        self.last = first - 1
+        self.lost = 0
+        self.size = 0
+        self.now = 0.0
+        self.mark_ttl_s: float | None = None
+        self.events: list[Event] = []
+        self.rejected: list[Rejection] = []
+        self.deltas: dict[CellKey, Delta] = {}
+        self.open = True
+
+    @property
+    def counted(self) -> int:
+        """How many events add something or could have."""
+        return len(self.events)
+
+    def takes(self, submission: Submission) -> bool:
+        """Whether *submission* may grow this batch."""
+        numbered = submission.numbered
+        return (
+            self.open
+            and submission.device == self.device
+            and numbered.first - numbered.lost == self.last + 1
+            and self.size + submission.size <= MAX_BATCH_EVENTS
+        )
+
+    def add(self, submission: Submission, counters: CounterSet) -> int:
+        """Append; return how many windows were not updated because of lateness."""
+        late = 0
+        self.now = submission.now
+        self.mark_ttl_s = submission.mark_ttl_s
+        for judged in submission.judged:
+            if type(judged) is Event:
+                late += self._count(judged, counters)
+            elif isinstance(judged, Rejection):
+                self.rejected.append(judged)
+        self.lost += submission.numbered.lost
+        self.last = submission.numbered.last
+        self.size += submission.size
+        return late
+
+    def _count(self, event: Event, counters: CounterSet) -> int:
+        try:
+            late = counters.add(event, self.now, self.deltas)
+        except RejectedEvent as exc:
+            self.rejected.append(rejection_of(event.seq, exc))
+            return 0
+        self.events.append(event)
+        return late
+
+    def close(self) -> None:
+        """Grow no more: a commit has taken it."""
+        self.open = False
+        if self.origin.batch is self:
+            self.origin.batch = None
+
+    def trim(self, mark: int, counters: CounterSet) -> None:
+        """Forget the numbers up to *mark*: they were counted before."""
+        self.first = mark + 1
+        self.events = [event for event in self.events if event.seq > mark]
+        self.rejected = [one for one in self.rejected if one.seq > mark]
+        self.deltas = {}
+        for event in self.events:
+            counters.add(event, self.now, self.deltas)

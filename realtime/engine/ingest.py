@@ -1,0 +1,215 @@
+"""
+Events on their way to the ledger: collected, committed once per tick, then acknowledged.
+
+Laws: an event is acknowledged only after the commit that counted it. A commit whose outcome
+is unknown is repeated as it is until the ledger answers. What waits is bounded: beyond the
+bound, and while the ledger does not answer, new events are refused with a delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+import structlog
+
+from realtime.adapters.ledger.port import Ledger
+from realtime.clock import Clock
+from realtime.core.counters import CounterSet
+from realtime.core.ledger import Outcome, SubBatch, Verdict
+from realtime.engine.batches import Batch, Origin, Submission
+from realtime.engine.metrics import Metrics
+from realtime.errors import LedgerUnavailable, RealtimeError
+from realtime.settings import LedgerSettings
+
+log = structlog.get_logger(__name__)
+
+RETRY_FIRST_S = 0.05
+RETRY_MOST_S = 2.0
+SLOW_DOWN_S = 1.0
+
+
+class Busy(RealtimeError):
+    """Events were not taken; the same ones may come again after ``retry_after_s``."""
+
+    def __init__(self, reason: str, retry_after_s: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class Ingest:
+    """
+    One node's queue of events and the loop that commits it.
+
+    Batches are committed in the order of submission, so in the order of each origin.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        counters: CounterSet,
+        settings: LedgerSettings,
+        clock: Clock,
+        metrics: Metrics,
+        random: Random | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._counters = counters
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random or Random()
+        self._waiting: deque[Batch] = deque()
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.pending_events = 0
+        self.stalled = False
+
+    def submit(self, origin: Origin, submission: Submission) -> None:
+        """
+        Take events; *origin* is told once they are committed.
+
+        Raises:
+            Busy: If nothing was taken.
+        """
+        size = submission.size
+        self._check_room(size)
+        batch = origin.batch
+        if batch is None or not batch.takes(submission):
+            batch = Batch(origin, submission.device, submission.numbered.first)
+            batch.first -= submission.numbered.lost
+            origin.batch = batch
+            self._waiting.append(batch)
+        late = batch.add(submission, self._counters)
+        if late:
+            self._metrics.events_late.inc(late)
+        self.pending_events += size
+        self._drained.clear()
+        self._wake.set()
+
+    def _check_room(self, size: int) -> None:
+        if self.stalled:
+            self._refuse("the ledger does not answer; events wait")
+        if self.pending_events + size > self._settings.max_pending_events:
+            self._refuse(f"{self.pending_events} events wait to be counted")
+
+    def _refuse(self, reason: str) -> None:
+        self._metrics.slow_downs.inc()
+        raise Busy(reason, SLOW_DOWN_S * (1 + self._random.random()))
+
+    async def run(self) -> None:
+        """Commit what waits, tick by tick, until cancelled."""
+        while True:
+            await self._wake.wait()
+            await self._clock.sleep(self._until_tick())
+            while self._waiting:
+                await self._commit(self._take())
+                if self.pending_events < self._settings.max_commit_events:
+                    break  # what has come since waits for its tick
+            if not self._waiting:
+                self._wake.clear()
+                self._drained.set()
+
+    def _until_tick(self) -> float:
+        tick = self._settings.tick_s
+        return tick - self._clock.monotonic() % tick
+
+    async def flush(self) -> None:
+        """Wait until everything submitted so far has been committed."""
+        await self._drained.wait()
+
+    def _take(self) -> list[Batch]:
+        taken: list[Batch] = []
+        room = self._settings.max_commit_events
+        while self._waiting and (not taken or self._waiting[0].size <= room):
+            batch = self._waiting.popleft()
+            batch.close()
+            room -= batch.size
+            taken.append(batch)
+        return taken
+
+    async def _commit(self, batches: Sequence[Batch]) -> None:
+        now = self._clock.time()
+        while batches:
+            outcomes = await self._answer([self._sub_batch(b) for b in batches], now)
+            batches = self._settle(batches, outcomes)
+
+    def _sub_batch(self, batch: Batch) -> SubBatch:
+        ttl_s = batch.mark_ttl_s or self._settings.marks_ttl_s
+        return SubBatch(batch.device, batch.first, batch.last, batch.deltas, ttl_s)
+
+    async def _answer(self, subs: Sequence[SubBatch], now: float) -> list[Outcome]:
+        """Repeat the commit until the ledger says what became of it."""
+        delay_s = RETRY_FIRST_S
+        while True:
+            started = self._clock.monotonic()
+            try:
+                outcomes = await self._ledger.commit(subs, now)
+            except LedgerUnavailable as exc:
+                self._stall(exc)
+                await self._clock.sleep(delay_s * (0.5 + self._random.random() / 2))
+                delay_s = min(delay_s * 2, RETRY_MOST_S)
+                continue
+            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+            if self.stalled:
+                self.stalled = False
+                log.info("ledger_answers_again", waiting_events=self.pending_events)
+            return outcomes
+
+    def _stall(self, exc: LedgerUnavailable) -> None:
+        self._metrics.commit_failures.inc()
+        if not self.stalled:
+            self.stalled = True
+            log.warning("ledger_unavailable", error=str(exc))
+
+    def _settle(
+        self, batches: Sequence[Batch], outcomes: Sequence[Outcome]
+    ) -> list[Batch]:
+        """Tell the origins; return what must be committed again (overlaps, trimmed)."""
+        again: list[Batch] = []
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            if outcome.verdict is Verdict.OVERLAP:
+                self._metrics.events_duplicate.inc(outcome.mark - batch.first + 1)
+                batch.trim(outcome.mark, self._counters)
+                again.append(batch)
+                continue
+            self.pending_events -= batch.size
+            SETTLE[outcome.verdict](self, batch, outcome)
+        return again
+
+    def _applied(self, batch: Batch, outcome: Outcome) -> None:
+        self._metrics.events_counted.inc(batch.counted)
+        if batch.lost:
+            self._metrics.events_lost.inc(batch.lost)
+        for rejection in batch.rejected:
+            self._metrics.events_rejected.labels(rejection.name).inc()
+        batch.origin.counted(outcome.mark, batch.rejected)
+
+    def _duplicate(self, batch: Batch, outcome: Outcome) -> None:
+        self._metrics.events_duplicate.inc(batch.size)
+        batch.origin.counted(outcome.mark, batch.rejected)
+
+    def _gap(self, batch: Batch, outcome: Outcome) -> None:
+        self._metrics.gaps.inc()
+        self._withdraw(batch.origin)
+        batch.origin.refused(outcome.mark + 1)
+
+    def _withdraw(self, origin: Origin) -> None:
+        """Forget what else this origin has waiting: it follows the hole."""
+        origin.batch = None
+        kept = deque(batch for batch in self._waiting if batch.origin is not origin)
+        if len(kept) != len(self._waiting):
+            gone = sum(b.size for b in self._waiting if b.origin is origin)
+            self.pending_events -= gone
+            self._waiting = kept
+
+
+SETTLE: dict[Verdict, Callable[[Ingest, Batch, Outcome], None]] = {
+    Verdict.APPLIED: Ingest._applied,
+    Verdict.DUPLICATE: Ingest._duplicate,
+    Verdict.GAP: Ingest._gap,
+}

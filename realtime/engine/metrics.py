@@ -1,0 +1,90 @@
+"""
+What is measured, for Prometheus. Labels are bounded: never a channel, user or device.
+
+One object per node, given to the components; nothing here is global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """The node's measurements. Names begin with ``realtime_``."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._count_events()
+        self._count_sockets()
+        self._count_messages()
+        self.http_requests = self._counter(
+            "http_requests", "HTTP requests answered", "route", "method", "status"
+        )
+        self.http_seconds = Histogram(
+            "realtime_http_seconds",
+            "Time to answer an HTTP request",
+            ("route",),
+            registry=self.registry,
+        )
+
+    def _count_events(self) -> None:
+        self.events_counted = self._counter("events_counted", "Events counted")
+        self.events_duplicate = self._counter(
+            "events_duplicate", "Events that had been counted before"
+        )
+        self.events_rejected = self._counter(
+            "events_rejected", "Events rejected, by reason", "reason"
+        )
+        self.events_lost = self._counter(
+            "events_lost", "Event numbers that devices declared lost"
+        )
+        self.events_late = self._counter(
+            "events_late_dropped", "Windows not updated: the event came too late"
+        )
+        self.gaps = self._counter("gaps", "Batches refused: numbers before them missing")
+        self.slow_downs = self._counter("slow_downs", "Batches refused: node too busy")
+        self.commit_seconds = Histogram(
+            "realtime_commit_seconds",
+            "Time of one commit to the ledger",
+            buckets=COMMIT_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.commit_failures = self._counter(
+            "commit_failures", "Commits whose outcome was unknown; they were repeated"
+        )
+
+    def _count_sockets(self) -> None:
+        self.connections_opened = self._counter("connections_opened", "Sockets opened")
+        self.connections_closed = self._counter(
+            "connections_closed", "Sockets closed, by close code", "code"
+        )
+        self.errors = self._counter(
+            "errors", "Commands answered with an error, by name", "name"
+        )
+
+    def _count_messages(self) -> None:
+        self.publications = self._counter("publications", "Publications delivered here")
+        self.deliveries = self._counter("deliveries", "Frames handed to subscribers")
+        self.live_values = self._counter("live_values", "Values of live channels pushed")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"realtime_{name}", text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a gauge whose value is asked for when metrics are rendered."""
+        Gauge(f"realtime_{name}", text, registry=self.registry).set_function(read)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition text and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
