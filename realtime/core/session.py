@@ -99,6 +99,7 @@ class Session:
     """The state of one connection, from its first message to its end."""
 
     __slots__ = (
+        "acked",
         "channels",
         "device",
         "errors",
@@ -115,6 +116,7 @@ class Session:
         self.identity: Identity | None = None
         self.device: DeviceId | None = None
         self.next_seq = 1
+        self.acked = 0
         self.offset: ClockOffset | None = None
         self.channels: dict[Channel, int] = {}
         self.errors = 0
@@ -142,13 +144,18 @@ class Session:
         """Note that hello is being checked."""
         self.phase = Phase.GREETING
 
+    def greet_again(self) -> None:
+        """Note that hello could not be checked now; it may be said once more."""
+        self.phase = Phase.NEW
+
     def welcome(
         self, identity: Identity, device: DeviceId | None, mark: int | None
     ) -> None:
         """Note that hello was accepted; *mark* is what the ledger has counted."""
         self.identity = identity
         self.device = device
-        self.next_seq = (mark or 0) + 1
+        self.acked = mark or 0
+        self.next_seq = self.acked + 1
         self.phase = Phase.READY
 
     def expire(self) -> None:
@@ -212,9 +219,20 @@ class Session:
         """Note that these events are on their way to the ledger."""
         self.next_seq = numbered.last + 1
 
+    def counted(self, mark: int) -> None:
+        """Note that the ledger has counted up to *mark*."""
+        self.acked = max(self.acked, mark)
+        self.next_seq = max(self.next_seq, mark + 1)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything this session took has been acknowledged."""
+        return self.acked == self.next_seq - 1
+
     def resend(self, expected: int) -> None:
         """Note that the ledger waits for *expected*: what followed was not counted."""
         self.next_seq = expected
+        self.acked = expected - 1
 
     def check_room(self, channel: Channel) -> None:
         """

@@ -1,0 +1,185 @@
+"""
+Events that come by request and reply instead of a socket: the HTTP API and the demo.
+
+Each request is an origin of its own that waits for the commit of its events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from realtime.adapters.ledger.port import DeviceTaken, Ledger
+from realtime.clock import Clock
+from realtime.core.event_time import ClockOffset
+from realtime.core.events import EventRules
+from realtime.core.session import Numbered
+from realtime.engine.batches import Batch, Submission, rejection_of
+from realtime.engine.ingest import Busy, Ingest
+from realtime.errors import (
+    DEVICE_TAKEN,
+    GAP,
+    LIMIT_EXCEEDED,
+    RATE_LIMITED,
+    CommandError,
+    RejectedEvent,
+)
+from realtime.settings import LedgerSettings, LimitSettings
+from realtime.types import DeviceId, Event, UserId
+from realtime.wire.messages import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class TrackResult:
+    """The device's mark after the commit, and what was not counted."""
+
+    acked: int
+    rejected: Sequence[Rejection]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendBatch:
+    """
+    Numbered events of a backend device, as a request brings them.
+
+    ``proofs`` says whose the device is; ``mark_ttl_s`` overrides how long its mark is kept.
+    """
+
+    device: DeviceId
+    proofs: Sequence[str]
+    first: int
+    events: Sequence[object]
+    may_track: Callable[[str], bool]
+    lost: int = 0
+    sent_at: float | None = None
+    user: UserId | None = None
+    acked: int = 0
+    mark_ttl_s: float | None = None
+
+
+class _Waiter:
+    """An origin that waits for one batch."""
+
+    __slots__ = ("batch", "result")
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+        self.result: asyncio.Future[TrackResult] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
+        if not self.result.done():
+            self.result.set_result(TrackResult(mark, tuple(rejected)))
+
+    def refused(self, expected: int) -> None:
+        if not self.result.done():
+            self.result.set_exception(
+                CommandError(
+                    GAP,
+                    f"first: number {expected} is expected",
+                    field="first",
+                    expected=expected,
+                )
+            )
+
+
+class Backend:
+    """Counts batches that are not a connection's."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        ingest: Ingest,
+        rules: EventRules,
+        settings: LedgerSettings,
+        limits: LimitSettings,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._ingest = ingest
+        self._rules = rules
+        self._settings = settings
+        self._limits = limits
+        self._clock = clock
+
+    async def mark(
+        self, device: DeviceId, proofs: Sequence[str], acked: int = 0
+    ) -> int:
+        """
+        Return how far *device* has been counted.
+
+        Raises:
+            CommandError: DEVICE_TAKEN.
+            LedgerUnavailable: If the ledger does not answer.
+        """
+        try:
+            return await self._ledger.claim(
+                device, proofs, acked, self._settings.marks_ttl_s
+            )
+        except DeviceTaken as exc:
+            raise CommandError(
+                DEVICE_TAKEN,
+                f"device: {device} belongs to another key, user or secret",
+                field="device",
+            ) from exc
+
+    async def track(self, request: BackendBatch) -> TrackResult:
+        """
+        Count a batch; return after the commit. Repeating it is safe.
+
+        Cancelling leaves the batch on its way to the ledger.
+
+        Raises:
+            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP (naming the number expected) or
+                RATE_LIMITED (naming the delay).
+            LedgerUnavailable: If the ledger does not answer.
+        """
+        self._check_size(request)
+        await self.mark(request.device, request.proofs, request.acked)
+        now = self._clock.time()
+        waiter = _Waiter()
+        numbered = Numbered(request.first, request.events, request.lost)
+        judged = self._judge(request, now)
+        try:
+            self._ingest.submit(
+                waiter,
+                Submission(request.device, numbered, judged, now, request.mark_ttl_s),
+            )
+        except Busy as exc:
+            raise CommandError(
+                RATE_LIMITED, exc.reason, retry_after_s=exc.retry_after_s
+            ) from exc
+        return await waiter.result
+
+    def _check_size(self, request: BackendBatch) -> None:
+        size, limit = len(request.events), self._limits.max_batch_events
+        if size > limit:
+            raise CommandError(
+                LIMIT_EXCEEDED,
+                f"events: {size} in one batch, at most {limit} are taken",
+                field="events",
+            )
+
+    def _judge(self, request: BackendBatch, now: float) -> list[Event | Rejection]:
+        offset = ClockOffset()
+        if request.sent_at is not None:
+            offset.sample(now - request.sent_at)
+        judged: list[Event | Rejection] = []
+        for seq, raw in enumerate(request.events, request.first):
+            try:
+                event = self._rules.judge(
+                    raw,
+                    device=request.device,
+                    seq=seq,
+                    user=request.user,
+                    received_at=now,
+                    offset_s=offset.value,
+                    may_track=request.may_track,
+                )
+            except RejectedEvent as exc:
+                judged.append(rejection_of(seq, exc))
+            else:
+                judged.append(event)
+        return judged

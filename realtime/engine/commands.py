@@ -1,0 +1,305 @@
+"""
+What each command does, once the session allows it.
+
+A handler either finishes at once and returns None, or returns a coroutine that the
+connection awaits before its next command. Errors are raised as CommandError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from realtime import __version__
+from realtime.adapters.ledger.port import DeviceTaken
+from realtime.core.access import Identity
+from realtime.core.event_time import ClockOffset
+from realtime.core.session import Numbered, proofs_of
+from realtime.engine.batches import Submission, rejection_of
+from realtime.engine.ingest import Busy
+from realtime.errors import (
+    DEVICE_TAKEN,
+    LIMIT_EXCEEDED,
+    PERMISSION_DENIED,
+    UNAUTHORIZED_CLOSE,
+    UNAVAILABLE,
+    CommandError,
+    Disconnect,
+    RejectedEvent,
+    Unavailable,
+)
+from realtime.types import Channel, Event, Publication
+from realtime.wire.messages import (
+    Ack,
+    ErrorReply,
+    Hello,
+    Limits,
+    Publish,
+    Published,
+    Refresh,
+    Refreshed,
+    Rejection,
+    SlowDown,
+    Subscribe,
+    Subscribed,
+    Track,
+    Unsubscribe,
+    Unsubscribed,
+    Welcome,
+)
+
+if TYPE_CHECKING:
+    from realtime.engine.connection import Connection
+
+log = structlog.get_logger(__name__)
+
+Pending = Coroutine[Any, Any, None] | None
+
+
+# -- hello -----------------------------------------------------------------------------
+
+
+def hello(connection: Connection, command: Hello) -> Pending:
+    """Check the token and claim the device, then say welcome."""
+    connection.session.greet()
+    return _greet(connection, command, connection.services.clock.time())
+
+
+async def _greet(connection: Connection, command: Hello, received_at: float) -> None:
+    try:
+        identity = await connection.services.authenticator.authenticate(command.token)
+        mark = await _claim(connection, command, identity)
+    except Unavailable as exc:
+        connection.session.greet_again()
+        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+    except CommandError as exc:
+        connection.reply(ErrorReply.of(exc, command.id))
+        raise Disconnect(UNAUTHORIZED_CLOSE, exc.reason) from exc
+    _begin(connection, command, identity, mark, received_at)
+
+
+async def _claim(
+    connection: Connection, command: Hello, identity: Identity
+) -> int | None:
+    if command.device is None:
+        return None
+    services = connection.services
+    proofs = proofs_of(command, identity.user)
+    try:
+        return await services.ledger.claim(
+            command.device, proofs, command.acked, services.marks_ttl_s
+        )
+    except DeviceTaken as exc:
+        raise CommandError(
+            DEVICE_TAKEN,
+            f"device: {command.device} was first used by another user or secret",
+            field="device",
+        ) from exc
+
+
+def _begin(
+    connection: Connection,
+    command: Hello,
+    identity: Identity,
+    mark: int | None,
+    received_at: float,
+) -> None:
+    services = connection.services
+    connection.session.welcome(identity, command.device, mark)
+    if command.device is not None:
+        connection.session.offset = ClockOffset()
+        if command.sent_at is not None:
+            connection.session.offset.sample(received_at - command.sent_at)
+    connection.expect_expiry(identity)
+    keepalive_s = services.keepalive.start(connection, command.keepalive_s)
+    connection.reply(
+        Welcome(
+            connection=connection.id,
+            node=services.node,
+            version=__version__,
+            received_at=received_at,
+            sent_at=services.clock.time(),
+            keepalive_s=keepalive_s,
+            limits=_limits(connection),
+            id=command.id,
+            user=identity.user,
+            acked=mark,
+            expires_at=identity.expires_at,
+        )
+    )
+    log.info(
+        "connection_opened",
+        connection=connection.id,
+        remote=connection.remote,
+        dialect=connection.dialect.name,
+        client=command.client,
+    )
+
+
+def _limits(connection: Connection) -> Limits:
+    limits = connection.services.limits
+    return Limits(
+        limits.max_frame_bytes,
+        limits.max_event_bytes,
+        limits.max_batch_events,
+        limits.max_publication_bytes,
+        limits.max_subscriptions,
+    )
+
+
+# -- events ----------------------------------------------------------------------------
+
+
+def track(connection: Connection, command: Track) -> Pending:
+    """Judge the events and hand them to the ingest; the acknowledgement comes later."""
+    session = connection.session
+    numbered = session.take(command)
+    if numbered is None:
+        _acknowledge_again(connection)
+        return None
+    services = connection.services
+    now = services.clock.time()
+    offset = session.offset
+    assert session.device is not None
+    assert offset is not None
+    if command.sent_at is not None:
+        offset.sample(now - command.sent_at)
+    judged = _judge(connection, numbered, now, offset.value)
+    try:
+        services.ingest.submit(
+            connection, Submission(session.device, numbered, judged, now)
+        )
+    except Busy as exc:
+        first = numbered.first - numbered.lost
+        connection.reply(SlowDown(first, round(exc.retry_after_s, 3), exc.reason))
+        return None
+    session.took(numbered)
+    return None
+
+
+def _acknowledge_again(connection: Connection) -> None:
+    """Everything was sent before: if nothing of it is under way, the ack was lost."""
+    if connection.session.settled:
+        connection.reply(Ack(connection.session.acked))
+
+
+def _judge(
+    connection: Connection, numbered: Numbered, now: float, offset_s: float
+) -> list[Event | Rejection]:
+    session, services = connection.session, connection.services
+    assert session.identity is not None
+    assert session.device is not None
+    identity, access = session.identity, services.access
+    judge = services.rules.judge
+    judged: list[Event | Rejection] = []
+    for seq, raw in enumerate(numbered.events, numbered.first):
+        try:
+            event = judge(
+                raw,
+                device=session.device,
+                seq=seq,
+                user=identity.user,
+                received_at=now,
+                offset_s=offset_s,
+                may_track=lambda name: access.may_track(identity, name),
+            )
+        except RejectedEvent as exc:
+            judged.append(rejection_of(seq, exc))
+        else:
+            judged.append(event)
+    return judged
+
+
+# -- channels --------------------------------------------------------------------------
+
+
+def subscribe(connection: Connection, command: Subscribe) -> Pending:
+    """Check, then join; the reply carries a live channel's current value."""
+    session, services = connection.session, connection.services
+    assert session.identity is not None
+    channel = services.subscriptions.canonical(command.channel)
+    services.access.check_subscribe(session.identity, channel)
+    session.check_room(channel)
+    return _subscribe(connection, command, channel)
+
+
+async def _subscribe(
+    connection: Connection, command: Subscribe, channel: Channel
+) -> None:
+    subscriptions = connection.services.subscriptions
+    joined = await subscriptions.subscribe(channel, connection.outbox)
+    connection.session.channels[channel] = joined.number
+    connection.reply(Subscribed(channel, joined.number, command.id, joined.data))
+
+
+def unsubscribe(connection: Connection, command: Unsubscribe) -> Pending:
+    """Leave at once; nothing of this channel follows the reply."""
+    channel = connection.services.subscriptions.canonical(command.channel)
+    connection.leave(channel)
+    connection.reply(Unsubscribed(channel, command.id))
+    return None
+
+
+def publish(connection: Connection, command: Publish) -> Pending:
+    """Check, then hand the publication to the broker."""
+    services = connection.services
+    assert connection.session.identity is not None
+    services.access.check_publish(connection.session.identity, command.channel)
+    size, limit = len(command.data), services.limits.max_publication_bytes
+    if size > limit:
+        raise CommandError(
+            LIMIT_EXCEEDED,
+            f"data: {size} bytes as JSON, at most {limit} are taken",
+            field="data",
+        )
+    return _publish(connection, command)
+
+
+async def _publish(connection: Connection, command: Publish) -> None:
+    publication = Publication(command.channel, command.data)
+    try:
+        await connection.services.broker.publish(command.channel, publication)
+    except Unavailable as exc:
+        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+    if command.id is not None:
+        connection.reply(Published(command.id))
+
+
+# -- the token -------------------------------------------------------------------------
+
+
+def refresh(connection: Connection, command: Refresh) -> Pending:
+    """Check the new token; what it no longer grants is unsubscribed."""
+    return _refresh(connection, command)
+
+
+async def _refresh(connection: Connection, command: Refresh) -> None:
+    services = connection.services
+    identity = await services.authenticator.authenticate(command.token)
+    connection.session.refresh(identity)
+    connection.expect_expiry(identity)
+    connection.reply(Refreshed(command.id, identity.expires_at))
+    for channel in list(connection.session.channels):
+        try:
+            services.access.check_subscribe(identity, channel)
+        except CommandError as exc:
+            connection.leave(channel)
+            connection.reply(
+                Unsubscribed(channel, None, PERMISSION_DENIED.code, exc.reason)
+            )
+
+
+Handler = Callable[[Any, Any], Pending]
+
+HANDLERS: Mapping[type, Handler] = {
+    Hello: hello,
+    Track: track,
+    Subscribe: subscribe,
+    Unsubscribe: unsubscribe,
+    Publish: publish,
+    Refresh: refresh,
+}
+
+__all__: Sequence[str] = ("HANDLERS",)

@@ -1,0 +1,294 @@
+"""
+One connection: decodes what its socket receives, lets its session decide, does what follows.
+
+Law: the commands of one connection are handled in order, one at a time, except ping, which
+is answered at once, and acknowledgements, which come when the ledger has committed. While a
+command waits for something slow, those behind it wait here, and past a bound the socket is
+not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from realtime.core.access import Identity
+from realtime.core.session import Phase, Session
+from realtime.engine import commands
+from realtime.engine.batches import Batch
+from realtime.engine.outbox import Outbox
+from realtime.engine.services import Services
+from realtime.engine.socket import Socket
+from realtime.errors import (
+    BAD_FRAME,
+    EXPIRED_CLOSE,
+    GAP,
+    HELLO_TIMEOUT,
+    INTERNAL,
+    INVALID_UTF8,
+    SLOW,
+    CloseCode,
+    CommandError,
+    Disconnect,
+    Retry,
+)
+from realtime.types import Channel, ConnectionId
+from realtime.wire.codecs import InvalidUtf8, Undecodable
+from realtime.wire.dialect import Dialect
+from realtime.wire.frames import FrameKey, Opcode
+from realtime.wire.messages import (
+    Ack,
+    Command,
+    ErrorReply,
+    Ping,
+    Pong,
+    Rejection,
+    Reply,
+    TokenExpired,
+)
+
+log = structlog.get_logger(__name__)
+
+MAX_WAITING = 64  # commands behind a slow one, before the socket is no longer read
+
+
+class Connection:
+    """The peer of one socket; also the origin of its events."""
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_expiry",
+        "_waiting",
+        "batch",
+        "dialect",
+        "id",
+        "keepalive",
+        "opened_at",
+        "outbox",
+        "remote",
+        "services",
+        "session",
+        "socket",
+    )
+
+    socket: Socket
+    outbox: Outbox
+
+    def __init__(
+        self, services: Services, id: ConnectionId, dialect: Dialect, remote: str
+    ) -> None:
+        self.services = services
+        self.id = id
+        self.dialect = dialect
+        self.remote = remote
+        self.session = Session(services.limits)
+        self.batch: Batch | None = None
+        self.opened_at = 0.0
+        self.keepalive: Any = None
+        self._expiry: Any = None
+        self._waiting: deque[Command] | None = None
+        self._busy: asyncio.Task[None] | None = None
+
+    # -- the socket's side ---------------------------------------------------------
+
+    def opened(self, socket: Socket) -> None:
+        """The socket is open; hello must come in time."""
+        services = self.services
+        self.socket = socket
+        self.outbox = Outbox(
+            socket, services.limits.max_outbox_bytes, self.dialect.frame_key, self._overflowed
+        )
+        self.opened_at = services.clock.monotonic()
+        services.connections.add(self)
+        services.metrics.connections_opened.inc()
+        self._expiry = services.wheel.schedule(
+            self._hello_late, services.limits.hello_timeout_s
+        )
+
+    def received(self, data: bytes, binary: bool) -> None:
+        """One message came in: decode it, and handle it or let it wait its turn."""
+        try:
+            if binary is not (self.dialect.opcode is Opcode.BINARY):
+                kind = "a text" if binary else "a binary"
+                raise Disconnect(BAD_FRAME, f"{self.dialect.name} wants {kind} frame")
+            command = self.dialect.decode(data)
+            if type(command) is Ping:
+                self._pong(command)
+            elif self._busy is None:
+                self._handle(command)
+            else:
+                self._wait(command)
+        except CommandError as exc:
+            self.fail(exc, exc.request)
+        except Disconnect as exc:
+            self.close(exc.code, exc.reason)
+        except InvalidUtf8 as exc:
+            self.close(INVALID_UTF8, str(exc))
+        except Undecodable as exc:
+            self.close(BAD_FRAME, str(exc))
+
+    def paused(self) -> None:
+        """The transport is full."""
+        self.outbox.paused()
+
+    def resumed(self) -> None:
+        """The transport has room again."""
+        self.outbox.resumed()
+
+    def closed(self, code: int, reason: str) -> None:
+        """Let go of everything, in an order in which nothing slow comes first."""
+        services = self.services
+        for channel in self.session.channels:
+            services.subscriptions.unsubscribe(channel, self.outbox)
+        self.session.channels.clear()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self.keepalive is not None:
+            self.keepalive.stop()
+        if self._busy is not None:
+            self._busy.cancel()
+        self._waiting = None
+        services.connections.discard(self)
+        services.metrics.connections_closed.labels(services.code_label(code)).inc()
+        log.info(
+            "connection_closed",
+            connection=self.id,
+            code=code,
+            reason=reason,
+            seconds=round(services.clock.monotonic() - self.opened_at, 3),
+        )
+
+    # -- commands --------------------------------------------------------------------
+
+    def _handle(self, command: Command) -> None:
+        """Run one command; what it leaves to be awaited goes on in a task."""
+        try:
+            self.session.check(command)
+            pending = commands.HANDLERS[type(command)](self, command)
+        except CommandError as exc:
+            self.fail(exc, command.id)
+            return
+        if pending is not None:
+            self._busy = self.services.tasks.spawn(self._finish(command, pending))
+
+    async def _finish(
+        self, command: Command, pending: Coroutine[Any, Any, None]
+    ) -> None:
+        try:
+            await pending
+        except CommandError as exc:
+            self.fail(exc, command.id)
+        except Disconnect as exc:
+            self.close(exc.code, exc.reason)
+        except Exception:
+            log.exception("command_failed", connection=self.id, type=type(command))
+            self.fail(CommandError(INTERNAL), command.id)
+        finally:
+            self._busy = None
+            self._go_on()
+
+    def _wait(self, command: Command) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(command)
+        if len(self._waiting) == MAX_WAITING:
+            self.socket.pause_reading()
+
+    def _go_on(self) -> None:
+        """Handle what has waited, until one of them takes its time again."""
+        waiting = self._waiting
+        if waiting is None:
+            return
+        was_full = len(waiting) >= MAX_WAITING
+        while waiting and self._busy is None:
+            try:
+                self._handle(waiting.popleft())
+            except Disconnect as exc:
+                self.close(exc.code, exc.reason)
+        if was_full and len(waiting) < MAX_WAITING:
+            self.socket.resume_reading()
+        if not waiting:
+            self._waiting = None
+
+    def _pong(self, ping: Ping) -> None:
+        now = self.services.clock.time()
+        if ping.sent_at is not None and self.session.offset is not None:
+            self.session.offset.sample(now - ping.sent_at)
+        self.reply(Pong(now, now, ping.id))
+
+    # -- what goes out ---------------------------------------------------------------
+
+    def reply(self, message: Reply) -> None:
+        """Encode and send one message."""
+        self.outbox.reply(self.dialect.frame(message))
+
+    def fail(self, exc: CommandError, request: int | None) -> None:
+        """
+        Answer with an error; close after too many of the client's own making.
+        """
+        self.services.metrics.errors.labels(exc.code.name).inc()
+        self.reply(ErrorReply.of(exc, request))
+        if exc.code.retry is Retry.NEVER:
+            try:
+                self.session.failed()
+            except Disconnect as end:
+                self.close(end.code, end.reason)
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Begin the closing handshake."""
+        self.socket.close(code.code, reason or code.meaning)
+
+    def _overflowed(self) -> None:
+        self.close(SLOW)
+
+    def _hello_late(self) -> None:
+        if self.session.phase is not Phase.READY:
+            self.close(HELLO_TIMEOUT)
+
+    @property
+    def frame_key(self) -> FrameKey:
+        """What the bytes of a push depend on."""
+        return self.dialect.frame_key
+
+    # -- the token's end ---------------------------------------------------------------
+
+    def expect_expiry(self, identity: Identity) -> None:
+        """Set the timer for the end of the token, if it has one."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if identity.expires_at is not None:
+            left_s = max(identity.expires_at - self.services.clock.time(), 0.0)
+            self._expiry = self.services.wheel.schedule(self._token_ended, left_s)
+
+    def _token_ended(self) -> None:
+        grace_s = self.services.auth.grace_s
+        self.session.expire()
+        self.reply(TokenExpired(grace_s))
+        self._expiry = self.services.wheel.schedule(self._grace_ended, grace_s)
+
+    def _grace_ended(self) -> None:
+        self.close(EXPIRED_CLOSE)
+
+    # -- the ingest's side -------------------------------------------------------------
+
+    def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
+        """Events up to *mark* are committed: acknowledge them."""
+        self.session.counted(mark)
+        self.reply(Ack(mark, rejected))
+
+    def refused(self, expected: int) -> None:
+        """The ledger waits for another number than this session thought."""
+        self.session.resend(expected)
+        reason = f"the ledger has counted up to {expected - 1}"
+        self.fail(CommandError(GAP, reason, expected=expected), None)
+
+    def leave(self, channel: Channel) -> None:
+        """Stop one subscription; raises CommandError NOT_SUBSCRIBED."""
+        self.session.leave(channel)
+        self.services.subscriptions.unsubscribe(channel, self.outbox)

@@ -1,0 +1,280 @@
+"""
+Live channels: what this node's subscribers watch, kept current and pushed.
+
+Changes arrive from the ledger as absolute values (of one shard's cell); time changes values
+too. Whatever the cause, a channel is published at most once per cadence and only when its
+value changed. A periodic full read heals what pub/sub lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from realtime.adapters.ledger.port import Ledger
+from realtime.clock import Clock, Timer
+from realtime.core.cells import CellChange
+from realtime.core.counters import CounterDefinition, CounterSet
+from realtime.core.live import LiveState, LiveValue
+from realtime.core.measures import Measure
+from realtime.core.naming import LiveName
+from realtime.engine.interest import Interest
+from realtime.engine.tasks import Tasks
+from realtime.errors import LedgerUnavailable
+from realtime.types import Channel, JSONText
+
+log = structlog.get_logger(__name__)
+
+Push = Callable[[Channel, JSONText], int]
+Group = tuple[str, str]  # counter, encoded dims: what the ledger can watch
+
+EARLIEST_S = 0.001
+
+
+class Watched:
+    """One live channel with subscribers here."""
+
+    __slots__ = ("boundary", "channel", "definition", "due", "not_before", "state")
+
+    def __init__(
+        self, channel: Channel, definition: CounterDefinition, name: LiveName
+    ) -> None:
+        self.channel = channel
+        self.definition = definition
+        self.state = LiveState(definition, name)
+        self.not_before = 0.0  # monotonic: the cadence allows no publication sooner
+        self.due: Timer | None = None  # a publication that waits for the cadence
+        self.boundary: Timer | None = None  # the next change that time alone makes
+
+    @property
+    def unique(self) -> bool:
+        """Whether values must be read, because their cells' state does not travel."""
+        return self.definition.measure is Measure.UNIQUE
+
+    def cancel(self) -> None:
+        """Call off both timers."""
+        for timer in (self.due, self.boundary):
+            if timer is not None:
+                timer.cancel()
+        self.due = self.boundary = None
+
+
+class Live:
+    """Every live channel that somebody on this node watches."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        counters: CounterSet,
+        clock: Clock,
+        push: Push,
+        heal_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._counters = counters
+        self._clock = clock
+        self._push = push
+        self._heal_s = heal_s
+        self._tasks = Tasks()
+        self._watched: dict[Channel, Watched] = {}
+        self._groups: dict[Group, dict[Channel, Watched]] = {}
+        self._interest: Interest[LiveName] = Interest(
+            self._start, self._stop, self._tasks
+        )
+        self._stale: dict[Channel, Watched] = {}  # unique counts that must be read
+        self._reading = False
+        self._failing = False
+        ledger.on_change = self._changed
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    async def open(self, name: LiveName) -> None:
+        """
+        Keep the channel current from now on; call ``close`` once for every ``open``.
+
+        Raises:
+            LedgerUnavailable: If the current value cannot be read.
+        """
+        await self._interest.acquire(name)
+
+    def close(self, name: LiveName) -> None:
+        """One watcher less."""
+        self._interest.release(name)
+
+    def current(self, channel: Channel) -> JSONText:
+        """The value now of a channel that is open."""
+        return self._watched[channel].state.current(self._clock.time()).encode()
+
+    async def _start(self, name: LiveName) -> None:
+        definition = self._counters.get(name.counter)
+        assert definition is not None, "names are parsed against the definitions"
+        watched = Watched(name.channel, definition, name)
+        group = self._groups.setdefault((name.counter, name.dims), {})
+        first = not group
+        group[name.channel] = watched
+        try:
+            # Watch before reading: what changes meanwhile is applied by its rev.
+            if first:
+                await self._ledger.watch(name.counter, name.dims)
+            await self._load([watched])
+        except BaseException:
+            await self._leave_group(name)
+            raise
+        watched.state.publications(self._clock.time())  # subscribers are told by reply
+        self._watched[name.channel] = watched
+        self._arm(watched)
+
+    async def _stop(self, name: LiveName) -> None:
+        watched = self._watched.pop(name.channel)
+        watched.cancel()
+        self._stale.pop(name.channel, None)
+        await self._leave_group(name)
+
+    async def _leave_group(self, name: LiveName) -> None:
+        key = (name.counter, name.dims)
+        group = self._groups[key]
+        del group[name.channel]
+        if not group:
+            del self._groups[key]
+            await self._ledger.unwatch(name.counter, name.dims)
+
+    # -- what changes ------------------------------------------------------------
+
+    def _changed(self, change: CellChange) -> None:
+        group = self._groups.get((change.key.counter, change.key.dims))
+        if group is None:
+            return
+        now = self._clock.time()
+        for watched in group.values():
+            if watched.state.apply(change, now):
+                self._touch(watched)
+
+    def _touch(self, watched: Watched) -> None:
+        """Something may have changed: publish as soon as the cadence allows."""
+        if watched.due is not None:
+            return
+        delay_s = max(watched.not_before - self._clock.monotonic(), 0.0)
+        watched.due = self._clock.call_later(delay_s, lambda: self._publish(watched))
+
+    def _publish(self, watched: Watched) -> None:
+        watched.due = None
+        if watched.channel not in self._watched:
+            return
+        if watched.unique:
+            self._stale[watched.channel] = watched
+            self._read_stale()
+        else:
+            self._emit(watched)
+
+    def _emit(self, watched: Watched) -> None:
+        values = watched.state.publications(self._clock.time())
+        for value in values:
+            self._push(watched.channel, value.encode())
+        if values:
+            cadence_s = watched.definition.cadence_s
+            watched.not_before = self._clock.monotonic() + cadence_s
+        self._arm(watched)
+
+    def _arm(self, watched: Watched) -> None:
+        """Set the timer for the next instant at which time alone changes the value."""
+        if watched.boundary is not None:
+            watched.boundary.cancel()
+            watched.boundary = None
+        now = self._clock.time()
+        at = watched.state.next_boundary(now)
+        if at is not None:
+            watched.boundary = self._clock.call_later(
+                max(at - now, EARLIEST_S), lambda: self._at_boundary(watched)
+            )
+
+    def _at_boundary(self, watched: Watched) -> None:
+        watched.boundary = None
+        self._touch(watched)
+
+    # -- reading -----------------------------------------------------------------
+
+    def _read_stale(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._tasks.spawn(self._drain_stale())
+
+    async def _drain_stale(self) -> None:
+        """Read and publish unique counts; those that go stale meanwhile are next."""
+        try:
+            while self._stale:
+                batch = list(self._stale.values())
+                self._stale.clear()
+                await self._heard(self._load(batch), batch)
+        finally:
+            self._reading = False
+
+    async def _heard(self, load: Awaitable[None], batch: Iterable[Watched]) -> None:
+        try:
+            await load
+        except LedgerUnavailable as exc:
+            if not self._failing:
+                log.warning("live_read_failed", error=str(exc))
+            self._failing = True
+            return
+        self._failing = False
+        for watched in batch:
+            if watched.channel in self._watched:
+                self._emit(watched)
+
+    async def _load(self, batch: Sequence[Watched]) -> None:
+        now = self._clock.time()
+        plain = [watched for watched in batch if not watched.unique]
+        if plain:
+            keys = [key for watched in plain for key in watched.state.keys(now)]
+            readings = await self._ledger.read(keys)
+            for watched in plain:
+                watched.state.load(readings, now)
+        for watched in batch:
+            if watched.unique:
+                await self._load_unique(watched, now)
+
+    async def _load_unique(self, watched: Watched, now: float) -> None:
+        unions = watched.state.unions(now)
+        counts = await self._ledger.count_unique([keys for _, keys in unions])
+        ends = [end for end, _ in unions]
+        watched.state.load_counts(list(zip(ends, counts, strict=True)), now)
+
+    async def run(self) -> None:
+        """Heal: read everything watched in full, again and again, until cancelled."""
+        while True:
+            await self._clock.sleep(self._heal_s)
+            await self.heal()
+
+    async def heal(self) -> None:
+        """Read everything watched in full and publish what had been missed."""
+        batch = list(self._watched.values())
+        for start in range(0, len(batch), 200):
+            part = batch[start : start + 200]
+            await self._heard(self._load(part), part)
+
+    async def read(self, name: LiveName, at: float) -> LiveValue:
+        """
+        The value of a channel, watched or not, for the instance that contains *at*.
+
+        Raises:
+            LedgerUnavailable: If it cannot be read.
+        """
+        definition = self._counters.get(name.counter)
+        assert definition is not None, "names are parsed against the definitions"
+        state = LiveState(definition, name)
+        if definition.measure is Measure.UNIQUE:
+            unions = state.unions(at)
+            counts = await self._ledger.count_unique([keys for _, keys in unions])
+            ends = [end for end, _ in unions]
+            state.load_counts(list(zip(ends, counts, strict=True)), at)
+        else:
+            state.load(await self._ledger.read(state.keys(at)), at)
+        return state.current(at)
+
+    async def aclose(self) -> None:
+        """Stop timers and tasks."""
+        for watched in self._watched.values():
+            watched.cancel()
+        await self._tasks.aclose()
