@@ -17,7 +17,7 @@ from realtime.errors import BAD_CHANNEL, CommandError, ConfigError
 from realtime.types import Channel
 
 LIVE = "live"
-"""The namespace of live channels: reserved, never declared, published to by counters."""
+"""The namespace of live channels: reserved; only counters publish here."""
 
 MAX_CHANNEL_CHARS = 255
 
