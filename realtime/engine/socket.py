@@ -1,9 +1,9 @@
 """
 The seam between a socket and what speaks over it: two Protocols and nothing else.
 
-The edge implements ``Socket`` (it knows RFC 6455 and the transport), the engine implements
-``Peer`` (it knows sessions). Neither imports the other. All calls happen on the event loop
-and none of them blocks.
+The edge implements ``Socket`` (it knows RFC 6455 and the transport), the engine
+implements ``Peer`` (it knows sessions). Neither imports the other. All calls happen on
+the event loop and none of them blocks.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ class Socket(Protocol):
 
     @property
     def last_received(self) -> float:
-        """When bytes last came in: monotonic seconds, coarse (the wheel's time)."""
+        """
+        When bytes last came in: monotonic seconds, coarse (the wheel's time).
+
+        While reading is paused this is the present, for silence cannot be told then.
+        """
 
     @property
     def buffered(self) -> int:
         """Bytes written that the kernel has not taken yet."""
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, /) -> None:
         """
         Hand one or more complete server frames to the transport, as they are.
 
@@ -58,7 +62,7 @@ class Socket(Protocol):
         """Cut the connection now, without a closing handshake."""
 
     def pause_reading(self) -> None:
-        """Take no more bytes from the client; messages already read may still arrive."""
+        """Take no more bytes; messages that were read already may still arrive."""
 
     def resume_reading(self) -> None:
         """Take bytes from the client again."""
