@@ -11,7 +11,6 @@ import binascii
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from enum import Enum
-from typing import NoReturn
 
 import orjson
 from jwt import PyJWS, PyJWTError
@@ -85,9 +84,11 @@ def verify(
                 _parse(payload), now, settings, require_expiry=require_expiry
             )
     if any(key.kid == kid for key in candidates):
-        _refuse("token: the signature is wrong")
+        raise _invalid("token: the signature is wrong")
     if algorithm is Algorithm.HS256:  # its keys are never fetched
-        _refuse("token: the signature is wrong, or of a secret that is not known here")
+        raise _invalid(
+            "token: the signature is wrong, or of a secret that is not known here"
+        )
     raise TokenError(
         TokenProblem.UNKNOWN_KEY,
         "token: it is signed by a key that this server does not know"
@@ -99,26 +100,26 @@ def verify(
 def _read_header(token: str) -> tuple[Algorithm, str | None]:
     """Return what the header says of the key, or refuse the token."""
     if len(token) > MAX_TOKEN_CHARS:
-        _refuse(f"token: it has more than {MAX_TOKEN_CHARS} characters")
+        raise _invalid(f"token: it has more than {MAX_TOKEN_CHARS} characters")
     if not token.isascii() or token.count(".") != 2:
-        _refuse("token: it is no JSON Web Token of three parts")
+        raise _invalid("token: it is no JSON Web Token of three parts")
     segment = token.partition(".")[0]
     try:
         header = orjson.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (binascii.Error, ValueError):
         header = None
     if not isinstance(header, dict):
-        _refuse("token: its header can not be read")
+        raise _invalid("token: its header can not be read")
     # RFC 7515, 4.1.11: an extension that is not understood makes the token invalid.
     if "crit" in header or "b64" in header:
-        _refuse("token: its header asks for extensions that are not supported")
+        raise _invalid("token: its header asks for extensions that are not supported")
     named, kid = header.get("alg"), header.get("kid")
     if kid is not None and not isinstance(kid, str):
-        _refuse("token: its header's kid must be a string")
+        raise _invalid("token: its header's kid must be a string")
     for algorithm in Algorithm:
         if named == algorithm:
             return algorithm, kid
-    _refuse(f"token: its algorithm must be one of {', '.join(Algorithm)}")
+    raise _invalid(f"token: its algorithm must be one of {', '.join(Algorithm)}")
 
 
 def _open(token: str, key: Key) -> bytes | None:
@@ -137,7 +138,7 @@ def _parse(payload: bytes) -> Mapping[str, object]:
     except ValueError:
         claims = None
     if not isinstance(claims, dict):
-        _refuse("token: its claims are no JSON object")
+        raise _invalid("token: its claims are no JSON object")
     return claims
 
 
@@ -156,7 +157,7 @@ def identity_of(
     """
     expires_at = _check_times(claims, now, settings.leeway_s)
     if expires_at is None and require_expiry:
-        _refuse("token: it has no exp; tokens must say when they expire")
+        raise _invalid("token: it has no exp; tokens must say when they expire")
     _check_issuer(claims, settings.issuer)
     _check_audience(claims, settings.audience)
     user = None
@@ -174,7 +175,7 @@ def _check_times(
     for name in ("nbf", "iat"):
         start = _seconds(name, claims.get(name))
         if start is not None and start > now + leeway_s:
-            _refuse(f"token: {name} is {start - now:.0f} s in the future")
+            raise _invalid(f"token: {name} is {start - now:.0f} s in the future")
     if expires_at is not None and now >= expires_at + leeway_s:
         raise TokenError(
             TokenProblem.EXPIRED, f"token: it expired {now - expires_at:.0f} s ago"
@@ -184,7 +185,7 @@ def _check_times(
 
 def _check_issuer(claims: Mapping[str, object], issuer: str | None) -> None:
     if issuer is not None and claims.get("iss") != issuer:
-        _refuse("token: iss is not the issuer that this server believes")
+        raise _invalid("token: iss is not the issuer that this server believes")
 
 
 def _check_audience(claims: Mapping[str, object], audience: str | None) -> None:
@@ -192,17 +193,19 @@ def _check_audience(claims: Mapping[str, object], audience: str | None) -> None:
     if audience is None:
         # RFC 7519, 4.1.3: who does not find itself among the audience must refuse.
         if claimed is not None:
-            _refuse("token: it has aud, but this server is configured without audience")
+            raise _invalid(
+                "token: it has aud, but this server is configured without audience"
+            )
         return
     if claimed != audience and not (isinstance(claimed, list) and audience in claimed):
-        _refuse("token: aud does not name this server's audience")
+        raise _invalid("token: aud does not name this server's audience")
 
 
 def _grants(claim: object) -> Grants:
     if claim is None:
         return NOTHING
     if not isinstance(claim, dict):
-        _refuse("token: claim realtime must be an object of lists")
+        raise _invalid("token: claim realtime must be an object of lists")
     return Grants(
         _patterns("subscribe", claim.get("subscribe")),
         _patterns("publish", claim.get("publish")),
@@ -215,9 +218,9 @@ def _patterns(verb: str, value: object) -> tuple[str, ...]:
         return ()
     name = f"claim realtime.{verb}"
     if not isinstance(value, list):
-        _refuse(f'token: {name} must be a list of strings, such as ["chat:*"]')
+        raise _invalid(f'token: {name} must be a list of strings, such as ["chat:*"]')
     if len(value) > MAX_GRANTS:
-        _refuse(
+        raise _invalid(
             f"token: {name} has {len(value)} entries, at most {MAX_GRANTS} are taken"
         )
     return tuple(_text(f"{name}[{i}]", text) for i, text in enumerate(value))
@@ -225,9 +228,11 @@ def _patterns(verb: str, value: object) -> tuple[str, ...]:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT_CHARS:
-        _refuse(f"token: {name} must be a string of 1 to {MAX_TEXT_CHARS} characters")
+        raise _invalid(
+            f"token: {name} must be a string of 1 to {MAX_TEXT_CHARS} characters"
+        )
     if not value.isprintable():
-        _refuse(f"token: {name} must not have control characters")
+        raise _invalid(f"token: {name} must not have control characters")
     return value
 
 
@@ -235,11 +240,11 @@ def _seconds(name: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _refuse(f"token: {name} must be a number of seconds since 1970")
+        raise _invalid(f"token: {name} must be a number of seconds since 1970")
     if not 0 <= value < YEAR_10000:
-        _refuse(f"token: {name} must be seconds since 1970, not milliseconds")
+        raise _invalid(f"token: {name} must be seconds since 1970, not milliseconds")
     return float(value)
 
 
-def _refuse(reason: str) -> NoReturn:
-    raise TokenError(TokenProblem.INVALID, reason)
+def _invalid(reason: str) -> TokenError:
+    return TokenError(TokenProblem.INVALID, reason)
