@@ -6,9 +6,10 @@ What can go wrong, numbered, and what the other side should do about it.
     |   `-- RejectedEvent     one event of a batch; the rest of the batch counts
     |-- Disconnect            the connection is closed with a code
     |-- ConfigError           start-up stops; names the key, the line and what is right
-    `-- Unavailable           the broker or the ledger cannot answer now
+    `-- Unavailable           the broker, the ledger or the issuer cannot answer now
         |-- BrokerUnavailable
-        `-- LedgerUnavailable
+        |-- LedgerUnavailable
+        `-- KeysUnavailable
 
 Numbers are part of the protocol (docs/reference/protocol.md): they never change meaning.
 """
@@ -183,3 +184,7 @@ class BrokerUnavailable(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     """It is unknown whether the commit happened; repeating the same commit is safe."""
+
+
+class KeysUnavailable(Unavailable):
+    """The issuer's keys cannot be had now: it is unknown whether a token is good."""
