@@ -2,8 +2,8 @@
 Windows of event time: all of it, tumbling, or sliding in steps.
 
 Time is cut into buckets numbered since the epoch, each one *grain* long: the window's
-size for a tumbling one, its step for a sliding one. An *instance* of a window is the run
-of buckets that one value stands for; it is named by the end of its last bucket.
+size for a tumbling one, its step for a sliding one. An *instance* of a window is the
+run of buckets that one value stands for; it is named by the end of its last bucket.
 """
 
 from __future__ import annotations
