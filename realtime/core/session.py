@@ -253,17 +253,19 @@ class Session:
                 field="channel",
             )
 
-    def leave(self, channel: Channel) -> None:
+    def leave(self, channel: Channel) -> int:
         """
-        Forget a subscription.
+        Forget a subscription; return its channel's number.
 
         Raises:
             CommandError: NOT_SUBSCRIBED.
         """
-        if self.channels.pop(channel, None) is None:
+        number = self.channels.pop(channel, None)
+        if number is None:
             raise CommandError(
                 NOT_SUBSCRIBED, f"channel: {channel} is not subscribed", field="channel"
             )
+        return number
 
     def failed(self) -> None:
         """

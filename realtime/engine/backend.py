@@ -15,7 +15,7 @@ from realtime.clock import Clock
 from realtime.core.event_time import ClockOffset
 from realtime.core.events import EventRules
 from realtime.core.session import Numbered
-from realtime.engine.batches import Batch, Submission, rejection_of
+from realtime.engine.batches import Batch, Sender, Submission, judge_all
 from realtime.engine.ingest import Busy, Ingest
 from realtime.errors import (
     DEVICE_TAKEN,
@@ -23,10 +23,9 @@ from realtime.errors import (
     LIMIT_EXCEEDED,
     RATE_LIMITED,
     CommandError,
-    RejectedEvent,
 )
 from realtime.settings import LedgerSettings, LimitSettings
-from realtime.types import DeviceId, Event, UserId
+from realtime.types import DeviceId, UserId
 from realtime.wire.messages import Rejection
 
 
@@ -105,7 +104,11 @@ class Backend:
         self._clock = clock
 
     async def mark(
-        self, device: DeviceId, proofs: Sequence[str], acked: int = 0
+        self,
+        device: DeviceId,
+        proofs: Sequence[str],
+        acked: int = 0,
+        mark_ttl_s: float | None = None,
     ) -> int:
         """
         Return how far *device* has been counted.
@@ -116,7 +119,7 @@ class Backend:
         """
         try:
             return await self._ledger.claim(
-                device, proofs, acked, self._settings.marks_ttl_s
+                device, proofs, acked, mark_ttl_s or self._settings.marks_ttl_s
             )
         except DeviceTaken as exc:
             raise CommandError(
@@ -137,16 +140,14 @@ class Backend:
             LedgerUnavailable: If the ledger does not answer.
         """
         self._check_size(request)
-        await self.mark(request.device, request.proofs, request.acked)
+        await self.mark(
+            request.device, request.proofs, request.acked, request.mark_ttl_s
+        )
         now = self._clock.time()
         waiter = _Waiter()
-        numbered = Numbered(request.first, request.events, request.lost)
-        judged = self._judge(request, now)
+        submission = self._submission(request, now)
         try:
-            self._ingest.submit(
-                waiter,
-                Submission(request.device, numbered, judged, now, request.mark_ttl_s),
-            )
+            self._ingest.submit(waiter, submission)
         except Busy as exc:
             raise CommandError(
                 RATE_LIMITED, exc.reason, retry_after_s=exc.retry_after_s
@@ -162,24 +163,11 @@ class Backend:
                 field="events",
             )
 
-    def _judge(self, request: BackendBatch, now: float) -> list[Event | Rejection]:
+    def _submission(self, request: BackendBatch, now: float) -> Submission:
         offset = ClockOffset()
         if request.sent_at is not None:
             offset.sample(now - request.sent_at)
-        judged: list[Event | Rejection] = []
-        for seq, raw in enumerate(request.events, request.first):
-            try:
-                event = self._rules.judge(
-                    raw,
-                    device=request.device,
-                    seq=seq,
-                    user=request.user,
-                    received_at=now,
-                    offset_s=offset.value,
-                    may_track=request.may_track,
-                )
-            except RejectedEvent as exc:
-                judged.append(rejection_of(seq, exc))
-            else:
-                judged.append(event)
-        return judged
+        numbered = Numbered(request.first, request.events, request.lost)
+        sender = Sender(request.device, request.user, request.may_track)
+        judged = judge_all(self._rules, sender, numbered, now, offset.value)
+        return Submission(request.device, numbered, judged, now, request.mark_ttl_s)

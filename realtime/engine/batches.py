@@ -8,15 +8,16 @@ taken for a commit, so that single-event frames cost one sub-batch per tick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from realtime.core.cells import CellKey, Delta
 from realtime.core.counters import CounterSet
+from realtime.core.events import EventRules
 from realtime.core.session import Numbered
 from realtime.errors import RejectedEvent
-from realtime.types import DeviceId, Event
+from realtime.types import DeviceId, Event, UserId
 from realtime.wire.messages import Rejection
 
 MAX_BATCH_EVENTS = 1_000
@@ -57,6 +58,42 @@ class Origin(Protocol):
 def rejection_of(seq: int, exc: RejectedEvent) -> Rejection:
     """Put a rejection into the words of the wire."""
     return Rejection(seq, exc.code.code, exc.code.name, exc.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose events are judged."""
+
+    device: DeviceId
+    user: UserId | None
+    may_track: Callable[[str], bool]
+
+
+def judge_all(
+    rules: EventRules, sender: Sender, numbered: Numbered, now: float, offset_s: float
+) -> list[Event | Rejection]:
+    """
+    Judge raw events one by one: a bad one never spoils the others.
+
+    *now* is when they arrived and *offset_s* what corrects the device's clock.
+    """
+    judged: list[Event | Rejection] = []
+    for seq, raw in enumerate(numbered.events, numbered.first):
+        try:
+            event = rules.judge(
+                raw,
+                device=sender.device,
+                seq=seq,
+                user=sender.user,
+                received_at=now,
+                offset_s=offset_s,
+                may_track=sender.may_track,
+            )
+        except RejectedEvent as exc:
+            judged.append(rejection_of(seq, exc))
+        else:
+            judged.append(event)
+    return judged
 
 
 class Batch:

@@ -8,6 +8,7 @@ connection awaits before its next command. Errors are raised as CommandError.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,7 +18,7 @@ from realtime.adapters.ledger.port import DeviceTaken
 from realtime.core.access import Identity
 from realtime.core.event_time import ClockOffset
 from realtime.core.session import Numbered, proofs_of
-from realtime.engine.batches import Submission, rejection_of
+from realtime.engine.batches import Sender, Submission, judge_all
 from realtime.engine.ingest import Busy
 from realtime.errors import (
     DEVICE_TAKEN,
@@ -27,7 +28,6 @@ from realtime.errors import (
     UNAVAILABLE,
     CommandError,
     Disconnect,
-    RejectedEvent,
     Unavailable,
 )
 from realtime.types import Channel, Event, Publication
@@ -191,25 +191,9 @@ def _judge(
     session, services = connection.session, connection.services
     assert session.identity is not None
     assert session.device is not None
-    identity, access = session.identity, services.access
-    judge = services.rules.judge
-    judged: list[Event | Rejection] = []
-    for seq, raw in enumerate(numbered.events, numbered.first):
-        try:
-            event = judge(
-                raw,
-                device=session.device,
-                seq=seq,
-                user=identity.user,
-                received_at=now,
-                offset_s=offset_s,
-                may_track=lambda name: access.may_track(identity, name),
-            )
-        except RejectedEvent as exc:
-            judged.append(rejection_of(seq, exc))
-        else:
-            judged.append(event)
-    return judged
+    may_track = partial(services.access.may_track, session.identity)
+    sender = Sender(session.device, session.identity.user, may_track)
+    return judge_all(services.rules, sender, numbered, now, offset_s)
 
 
 # -- channels --------------------------------------------------------------------------

@@ -290,5 +290,6 @@ class Connection:
 
     def leave(self, channel: Channel) -> None:
         """Stop one subscription; raises CommandError NOT_SUBSCRIBED."""
-        self.session.leave(channel)
+        number = self.session.leave(channel)
+        self.outbox.forget(number)
         self.services.subscriptions.unsubscribe(channel, self.outbox)

@@ -85,6 +85,11 @@ class Metrics:
         """Add a gauge whose value is asked for when metrics are rendered."""
         Gauge(f"realtime_{name}", text, registry=self.registry).set_function(read)
 
+    @staticmethod
+    def total(counter: Counter) -> float:
+        """Return what *counter*, which has no labels, has counted so far."""
+        return float(next(iter(counter.collect())).samples[0].value)
+
     def render(self) -> tuple[bytes, str]:
         """Return the exposition text and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

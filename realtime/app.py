@@ -1,0 +1,136 @@
+"""
+The object graph of one process, made inside the application's lifespan.
+
+``build_app`` returns the Starlette application that uvicorn hosts; its lifespan yields
+the node under ``"node"``, where the front door finds it without any global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+
+from realtime.adapters.build import Adapters, open_adapters
+from realtime.adapters.jwks import JWKS
+from realtime.clock import Clock, SystemClock
+from realtime.config import Config
+from realtime.core.access import Access
+from realtime.core.channels import NamespaceDefinition
+from realtime.core.tokens import ApiKeys
+from realtime.demo.player import EventDict, play
+from realtime.edges.http import routes
+from realtime.engine.auth import Authenticator
+from realtime.engine.node import Node, NodeParts, new_node_id
+from realtime.engine.subscriptions import SERVER
+from realtime.types import DeviceId, NodeId
+
+log = structlog.get_logger(__name__)
+
+Ready = Callable[[Node], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line adds to the configuration."""
+
+    page: Mapping[str, object] = field(default_factory=dict)
+    demo: bool = False  # play the demonstration's events in this process
+    clock: Clock = field(default_factory=SystemClock)
+
+
+def build_app(config: Config, options: Options | None = None) -> Starlette:
+    """
+    Return the application for *config*. Nothing is connected before its lifespan starts.
+    """
+    return Starlette(
+        routes=routes(), lifespan=partial(_lifespan, config, options or Options())
+    )
+
+
+@asynccontextmanager
+async def _lifespan(
+    config: Config, options: Options, app: Starlette
+) -> AsyncIterator[Mapping[str, Any]]:
+    async with running_node(config, options) as node:
+        yield {"node": node}
+
+
+@asynccontextmanager
+async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
+    """Make a node of *config*, start it, and close it with everything it stands on."""
+    id = new_node_id()
+    adapters = await open_adapters(config.redis, config.ledger, config.counters, id)
+    jwks = JWKS(config.auth) if config.auth.jwks_url else None
+    try:
+        node = Node(_parts(config, options, id, adapters, jwks))
+        await node.start()
+        try:
+            _tell(config, adapters)
+            if options.demo:
+                node.play(partial(_play, node, options.clock))
+            yield node
+        finally:
+            await node.aclose()
+    finally:
+        if jwks is not None:
+            await jwks.aclose()
+        await adapters.aclose()
+
+
+def _parts(
+    config: Config,
+    options: Options,
+    id: NodeId,
+    adapters: Adapters,
+    jwks: JWKS | None,
+) -> NodeParts:
+    server = NamespaceDefinition(SERVER)
+    namespaces = {SERVER: server, **config.namespaces}
+    return NodeParts(
+        id=id,
+        server=config.server,
+        auth=config.auth,
+        limits=config.limits,
+        ledger_settings=config.ledger,
+        events=config.events,
+        probe_s=config.redis.probe_s,
+        counters=config.counters,
+        access=Access(namespaces, config.counters, config.events),
+        authenticator=Authenticator(
+            config.auth, jwks, options.clock, dev=config.server.dev
+        ),
+        api_keys=ApiKeys(config.api_keys),
+        ledger=adapters.ledger,
+        broker=adapters.broker,
+        registry=adapters.registry,
+        clock=options.clock,
+        page=options.page,
+    )
+
+
+def _tell(config: Config, adapters: Adapters) -> None:
+    """Say at start-up what survives what."""
+    if config.redis.url is None:
+        log.info("ledger_in_memory", lost="all counters, when this process ends")
+    else:
+        log.info("ledger_in_redis", durability=adapters.durability)
+
+
+async def _play(node: Node, clock: Clock) -> None:
+    """Send the demonstration's events as a backend device of this node's own."""
+    device, sent = DeviceId(f"demo-{node.id}"), 0
+
+    async def track(events: list[EventDict]) -> None:
+        nonlocal sent
+        await node.track(
+            device, ("demo",), sent + 1, events, may_track=lambda name: True
+        )
+        sent += len(events)
+
+    await play(track, clock)

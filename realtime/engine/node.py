@@ -1,0 +1,344 @@
+"""
+One process as a member of the cluster: the object graph, its background work, its facade.
+
+A node holds nothing that another one could not take over but its open sockets. What HTTP,
+the demo and the sockets need of the engine, they ask here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from realtime.adapters.broker.port import Broker
+from realtime.adapters.ledger.port import Ledger
+from realtime.adapters.registry.port import NodeReport, Registry
+from realtime.clock import Clock
+from realtime.core.access import Access
+from realtime.core.counters import CounterSet
+from realtime.core.events import EventRules
+from realtime.core.live import LiveValue
+from realtime.core.naming import LiveName
+from realtime.core.tokens import ApiKeys
+from realtime.engine.auth import Authenticator
+from realtime.engine.backend import Backend, BackendBatch, TrackResult
+from realtime.engine.connection import Connection
+from realtime.engine.hub import Hub, Subscriber
+from realtime.engine.ingest import Ingest
+from realtime.engine.keepalive import Keepalive
+from realtime.engine.listing import Listing
+from realtime.engine.live import Live
+from realtime.engine.metrics import Metrics
+from realtime.engine.services import Services
+from realtime.engine.stats import Stats
+from realtime.engine.subscriptions import Subscription, Subscriptions
+from realtime.engine.tasks import Tasks
+from realtime.engine.wheel import Wheel
+from realtime.errors import Unavailable
+from realtime.settings import (
+    AuthSettings,
+    EventSettings,
+    LedgerSettings,
+    LimitSettings,
+    ServerSettings,
+)
+from realtime.types import (
+    Channel,
+    ConnectionId,
+    DeviceId,
+    JSONText,
+    NodeId,
+    Publication,
+    UserId,
+)
+from realtime.wire.dialect import Dialect
+from realtime.wire.native import DIALECTS
+
+log = structlog.get_logger(__name__)
+
+FLUSH_S = 5.0  # how long closing waits for the last commit
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What a node is made of; the assembly builds it from the configuration."""
+
+    id: NodeId
+    server: ServerSettings
+    auth: AuthSettings
+    limits: LimitSettings
+    ledger_settings: LedgerSettings
+    events: EventSettings
+    probe_s: float
+    counters: CounterSet
+    access: Access
+    authenticator: Authenticator
+    api_keys: ApiKeys
+    ledger: Ledger
+    broker: Broker
+    registry: Registry
+    clock: Clock
+    page: Mapping[str, object]
+
+
+class Node:
+    """See the module. ``start`` before use, ``aclose`` after; everything on one loop."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self.parts = parts
+        self.id = parts.id
+        self.server = parts.server
+        self.limits = parts.limits
+        self.counters = parts.counters
+        self.access = parts.access
+        self.authenticator = parts.authenticator
+        self.api_keys = parts.api_keys
+        self.page = parts.page
+        self.metrics = Metrics()
+        self.draining = False
+        self._tasks = Tasks()
+        self._health: dict[str, str] = {"broker": "not probed yet"}
+        self._build()
+        self._gauges()
+
+    def _build(self) -> None:
+        parts, clock = self.parts, self.parts.clock
+        settings = parts.ledger_settings
+        self._hub = Hub()
+        self.ingest = Ingest(
+            parts.ledger, parts.counters, settings, clock, self.metrics
+        )
+        self.live = Live(
+            parts.ledger, parts.counters, clock, self._deliver_latest, settings.heal_s
+        )
+        self._subscriptions = Subscriptions(
+            self._hub, parts.broker, self.live, parts.counters, self.metrics, self._tasks
+        )
+        rules = EventRules(parts.events, parts.limits)
+        self._backend = Backend(
+            parts.ledger, self.ingest, rules, settings, parts.limits, clock
+        )
+        self._listing = Listing(parts.ledger, parts.counters)
+        self.wheel = Wheel(clock)
+        self.services = Services(
+            node=parts.id,
+            clock=clock,
+            limits=parts.limits,
+            auth=parts.auth,
+            marks_ttl_s=settings.marks_ttl_s,
+            access=parts.access,
+            authenticator=parts.authenticator,
+            rules=rules,
+            ledger=parts.ledger,
+            broker=parts.broker,
+            ingest=self.ingest,
+            subscriptions=self._subscriptions,
+            wheel=self.wheel,
+            keepalive=Keepalive(self.wheel, parts.limits),
+            metrics=self.metrics,
+            tasks=self._tasks,
+        )
+        self._stats = Stats(
+            parts.id,
+            parts.registry,
+            clock,
+            self._measure,
+            self._deliver_latest,
+            self._hub.__contains__,
+        )
+
+    def _gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("connections", "Open sockets", lambda: len(self.services.connections))
+        gauge("subscriptions", "Subscriptions here", lambda: self._hub.subscriptions)
+        gauge("channels", "Channels with subscribers here", lambda: len(self._hub))
+        gauge("live_channels", "Live channels watched here", lambda: len(self.live))
+        gauge(
+            "pending_events",
+            "Events that wait for their commit",
+            lambda: self.ingest.pending_events,
+        )
+        gauge(
+            "ready",
+            "1 when broker and ledger answer",
+            lambda: float(set(self._checks().values()) == {"ok"}),
+        )
+
+    def _measure(self) -> tuple[int, int, int, int]:
+        counted = self.metrics.total(self.metrics.events_counted)
+        delivered = self.metrics.total(self.metrics.deliveries)
+        connections = len(self.services.connections)
+        return connections, self._hub.subscriptions, int(counted), int(delivered)
+
+    def _deliver_latest(self, channel: Channel, data: JSONText) -> int:
+        return self._subscriptions.deliver_latest(channel, data)
+
+    # -- life --------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """
+        Connect and begin the background work.
+
+        Raises:
+            Unavailable: If the ledger or the broker cannot be reached.
+        """
+        await self.parts.ledger.start()
+        await self.parts.broker.start()
+        await self._probe()
+        self._tasks.spawn(self.ingest.run())
+        self._tasks.spawn(self.live.run())
+        self._tasks.spawn(self._stats.run())
+        self._tasks.spawn(self._every(self.parts.probe_s, self._probe))
+        log.info("node_started", node=self.id)
+
+    def play(self, play: Callable[[], Awaitable[None]]) -> None:
+        """Run something of the assembly's (the demo) until the node closes."""
+
+        async def run() -> None:
+            await play()
+
+        self._tasks.spawn(run())
+
+    async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self.parts.clock.sleep(period_s)
+            await act()
+
+    async def _probe(self) -> None:
+        alive = await self.parts.broker.probe()
+        before = self._health["broker"]
+        self._health["broker"] = "ok" if alive else "a probe through pub/sub was lost"
+        if before != self._health["broker"]:
+            log.info("broker_probed", ok=alive)
+
+    async def aclose(self) -> None:
+        """Commit what waits, say goodbye to the cluster, let go of everything."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self.ingest.flush()
+        except TimeoutError:
+            log.warning("events_not_committed", events=self.ingest.pending_events)
+        await self.live.aclose()
+        await self._tasks.aclose()
+        self.wheel.stop()
+        try:
+            await self.parts.registry.remove(self.id)
+        except Unavailable as exc:
+            log.warning("registry_unavailable", error=str(exc))
+        log.info("node_stopped", node=self.id)
+
+    # -- sockets -----------------------------------------------------------------
+
+    def admit(self) -> bool:
+        """Whether one more connection has room here."""
+        return (
+            not self.draining
+            and len(self.services.connections) < self.limits.max_connections
+        )
+
+    def open_peer(self, subprotocol: str, remote: str) -> Connection:
+        """Make the peer of a socket that has agreed on *subprotocol*."""
+        dialect: Dialect = DIALECTS[subprotocol]
+        return Connection(
+            self.services, ConnectionId(secrets.token_hex(8)), dialect, remote
+        )
+
+    # -- requests ----------------------------------------------------------------
+
+    async def publish(self, channel: Channel, data: JSONText) -> None:
+        """
+        Publish *data* to whoever subscribes to *channel* on any node.
+
+        Raises:
+            BrokerUnavailable: If it may not have been handed over.
+        """
+        await self.parts.broker.publish(channel, Publication(channel, data))
+
+    async def track(
+        self,
+        device: DeviceId,
+        proofs: Sequence[str],
+        first: int,
+        events: Sequence[object],
+        *,
+        may_track: Callable[[str], bool],
+        lost: int = 0,
+        sent_at: float | None = None,
+        user: UserId | None = None,
+        acked: int = 0,
+        mark_ttl_s: float | None = None,
+    ) -> TrackResult:
+        """Count numbered events; return after the commit. See ``Backend.track``."""
+        batch = BackendBatch(
+            device, proofs, first, events, may_track, lost, sent_at, user, acked, mark_ttl_s
+        )
+        return await self._backend.track(batch)
+
+    async def mark(self, device: DeviceId, proofs: Sequence[str]) -> int:
+        """Return how far *device* has been counted. See ``Backend.mark``."""
+        return await self._backend.mark(device, proofs)
+
+    async def read_live(self, name: LiveName, at: float | None) -> LiveValue:
+        """
+        Return the value of a live channel now, or for the instance containing *at*.
+
+        Raises:
+            LedgerUnavailable: If it cannot be read.
+        """
+        return await self.live.read(name, self.parts.clock.time() if at is None else at)
+
+    async def list_cells(
+        self, counter: str, window: str, at: float | None, limit: int
+    ) -> list[tuple[dict[str, str], int | float | None]]:
+        """
+        Return at most *limit* cells of a counter: dimension values and value.
+
+        *counter* and *window* must be declared.
+
+        Raises:
+            LedgerUnavailable: If they cannot be read.
+        """
+        when = self.parts.clock.time() if at is None else at
+        definition = self.counters.get(counter)
+        assert definition is not None, f"{counter} is not declared"
+        return await self._listing.cells(definition, window, when, limit)
+
+    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+        """Subscribe something that is not a connection. See ``Subscriptions``."""
+        return await self._subscriptions.subscribe(channel, subscriber)
+
+    def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
+        """Undo ``subscribe``, by the canonical name that it returned."""
+        self._subscriptions.unsubscribe(channel, subscriber)
+
+    async def cluster(self) -> list[NodeReport]:
+        """
+        Return what the living nodes report.
+
+        Raises:
+            Unavailable: If the registry does not answer.
+        """
+        return await self.parts.registry.nodes()
+
+    async def readiness(self) -> dict[str, str]:
+        """Say for each thing that delivery needs "ok" or what is wrong with it."""
+        return self._checks()
+
+    def _checks(self) -> dict[str, str]:
+        ledger = "does not answer" if self.ingest.stalled else "ok"
+        checks = {**self._health, "ledger": ledger}
+        if self.draining:
+            checks["node"] = "is shutting down"
+        return checks
+
+
+def new_node_id() -> NodeId:
+    """Make a node's name: short, random, never reused."""
+    return NodeId(secrets.token_hex(4))
+
+

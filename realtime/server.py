@@ -1,0 +1,137 @@
+"""
+Listening: one port for HTTP and WebSocket, hosted by uvicorn, stopped by signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from realtime.app import Options, build_app
+from realtime.config import Config
+from realtime.edges.frontdoor import FrontDoor
+from realtime.errors import ConfigError
+from realtime.settings import ServerSettings
+
+BACKLOG = 2048
+SHUTDOWN_S = 10
+
+Announce = Callable[[str], None]
+
+
+def bind(server: ServerSettings, port: int | None = None) -> socket.socket:
+    """
+    Return a socket bound to the configured address, not listening yet.
+
+    Several processes may bind the same port; the kernel spreads connections over them.
+
+    Raises:
+        ConfigError: If the address cannot be bound.
+    """
+    wanted = server.port if port is None else port
+    try:
+        found = socket.getaddrinfo(
+            server.host, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if server.workers > 1:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError as exc:
+        problem = f"cannot listen on {server.host} port {wanted}: {exc.strerror}"
+        raise ConfigError("server.port", problem) from exc
+    return sock
+
+
+def address_of(server: ServerSettings, sock: socket.socket) -> str:
+    """Return the URL under which the page of this server is found."""
+    scheme = "https" if server.tls_cert else "http"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{scheme}://{host}:{sock.getsockname()[1]}/"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._started()
+
+
+def _uvicorn_config(config: Config, options: Options) -> uvicorn.Config:
+    server = config.server
+    return uvicorn.Config(
+        build_app(config, options),
+        http=FrontDoor,
+        ws="none",  # the front door takes WebSocket requests before uvicorn sees them
+        loop="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        proxy_headers=bool(server.trusted_proxies),
+        forwarded_allow_ips=list(server.trusted_proxies),
+        ssl_certfile=server.tls_cert,
+        ssl_keyfile=server.tls_key,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+async def _serve(server: _Server, sock: socket.socket) -> None:
+    await server.serve(sockets=[sock])
+
+
+def run(
+    config: Config,
+    options: Options,
+    sock: socket.socket,
+    started: Callable[[], None],
+    watch_parent: bool = False,
+) -> int:
+    """
+    Serve on *sock* until SIGINT or SIGTERM; return the process's exit code.
+
+    *started* is called once connections are accepted. With *watch_parent*, the end of
+    standard input means that the supervisor has died, and so ends this process too.
+    """
+    server = _Server(_uvicorn_config(config, options), started)
+
+    async def main() -> None:
+        if watch_parent:
+            _follow_parent(server)
+        await _serve(server, sock)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return 0 if server.started else 3
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # there is no uvloop on Windows
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _follow_parent(server: uvicorn.Server) -> None:
+    loop = asyncio.get_running_loop()
+
+    def parent_ended() -> None:
+        if not sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+            loop.remove_reader(sys.stdin.fileno())
+            server.should_exit = True
+
+    loop.add_reader(sys.stdin.fileno(), parent_ended)
