@@ -3,12 +3,12 @@ JSON and MessagePack: bytes to plain values and back, within bounds.
 
 A *plain value* is None, a bool, an int from -2**63 to 2**64 - 1, a finite float, a str,
 a list of plain values or a dict from str to plain values, nested at most ``MAX_DEPTH``
-deep. Whatever ``decode`` returns is one; whatever it cannot make one of is `Undecodable`,
-and nothing else is ever raised. The memory taken is proportional to the bytes given,
-whose number the reader of the socket bounds.
+deep. Whatever ``decode`` returns is one; whatever it cannot make one of is
+`Undecodable`, and nothing else is ever raised. The memory taken is proportional to the
+bytes given, whose number the reader of the socket bounds.
 
-Where a key is repeated in an object, the last value wins. A JSON integer that needs more
-than 64 bits becomes a float.
+Where a key is repeated in an object, the last value wins. A JSON integer that needs
+more than 64 bits becomes a float.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 32
 
 
 class Undecodable(RealtimeError):
-    """The bytes are no plain value, or the value is not plain; the sentence says why."""
+    """The bytes are no plain value, or the value is not plain; says why."""
 
 
 class InvalidUtf8(Undecodable):
@@ -109,7 +109,7 @@ def _not_json(data: bytes, exc: orjson.JSONDecodeError) -> Undecodable:
 
 def _too_deep(value: object, openers: int) -> bool:
     """
-    Tell whether *value* is nested too deeply; its text has this many *openers*, [ and {.
+    Tell whether *value* is too deep; its text has this many *openers*, [ and {.
 
     Hot: once per message. Containers not seen yet are at most the openers less those
     seen, so most messages are decided without a look into them: a batch of 20 events

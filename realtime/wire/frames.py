@@ -2,8 +2,8 @@
 Bytes as they go on the wire: complete server frames, and pushes encoded for everyone.
 
 Server frames are not masked (RFC 6455, 5.1), so the same ``bytes`` may be handed to any
-number of transports. A push is encoded at most once per *frame key*, whatever the number
-of subscribers; nothing that differs between two subscribers with the same key may enter.
+number of transports. A push is encoded at most once per *frame key*, whatever the
+number of subscribers; nothing that differs between two of them may enter its bytes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""
+Checks of single fields: each returns the value in the type that the message has.
+
+A check is given whatever the codec decoded, except null. It raises `Wrong` with the
+rest of a sentence that begins with the field's name: what would be right, and what was given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import isfinite
+
+from realtime.wire.codecs import json_text
+
+Check = Callable[[object], object]
+
+MAX_SAFE = 2**53 - 1
+"""The greatest integer that JavaScript can tell from its neighbours."""
+
+_SHOWN_CHARS = 40
+_DEVICE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_SECRET = re.compile(r"[ -~]{16,128}")
+
+
+class Wrong(Exception):
+    """A field's value is wrong; never leaves the decoder."""
+
+
+def shown(value: object) -> str:
+    """Return *value* as an error may quote it: short, on one line, never nested."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value[: _SHOWN_CHARS + 1] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def integer(low: int, high: int) -> Check:
+    """Take an integer from *low* to *high*; true and 1.0 are none."""
+
+    def check(value: object) -> int:
+        # bool is a subclass of int: only the exact type will do.
+        if type(value) is int and low <= value <= high:
+            return value
+        raise Wrong(f"must be an integer from {low} to {high}, not {shown(value)}")
+
+    return check
+
+
+def text(low: int, high: int) -> Check:
+    """Take a string of *low* to *high* characters (code points)."""
+
+    def check(value: object) -> str:
+        if type(value) is not str:
+            raise Wrong(f"must be a string, not {shown(value)}")
+        if low <= len(value) <= high:
+            return value
+        raise Wrong(f"must have {low} to {high} characters, not {len(value)}")
+
+    return check
+
+
+def moment(value: object) -> float:
+    """Take seconds since the epoch by the sender's clock, however wrong that is."""
+    if (type(value) is float or type(value) is int) and isfinite(value):
+        return float(value)
+    raise Wrong(f"must be a number of seconds since 1970, not {shown(value)}")
+
+
+def duration(value: object) -> float:
+    """Take a number of seconds greater than zero."""
+    if (type(value) is float or type(value) is int) and value > 0 and isfinite(value):
+        return float(value)
+    raise Wrong(f"must be a number of seconds greater than 0, not {shown(value)}")
+
+
+def array(value: object) -> list[object]:
+    """Take an array; what is in it is judged elsewhere."""
+    if type(value) is list:
+        return value
+    raise Wrong(f"must be an array, not {shown(value)}")
+
+
+def device(value: object) -> str:
+    """Take a device's name."""
+    if type(value) is str and _DEVICE.fullmatch(value):
+        return value
+    raise Wrong(f"must be 1 to 128 of A-Z a-z 0-9 _ . : -, not {shown(value)}")
+
+
+def secret(value: object) -> str:
+    """Take a device's secret; what was wrong with it is told without quoting it."""
+    if type(value) is str and _SECRET.fullmatch(value):
+        return value
+    raise Wrong("must be a string of 16 to 128 printable ASCII characters")
+
+
+def token(value: object) -> str:
+    """Take a token; never quoted, and checked elsewhere."""
+    if type(value) is str and 1 <= len(value) <= 8192:
+        return value
+    raise Wrong("must be a string of 1 to 8192 characters")
+
+
+def json(value: object) -> bytes:
+    """Take anything, null too, and return it as JSON text."""
+    return json_text(value)

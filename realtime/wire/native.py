@@ -1,0 +1,51 @@
+"""
+The native dialect, in its two codecs: ``realtime.v1.json`` and ``realtime.v1.msgpack``.
+
+One message is one WebSocket message; docs/reference/protocol.md describes each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from realtime.wire.codecs import JSON, MSGPACK, Codec
+from realtime.wire.dialect import Dialect
+from realtime.wire.frames import FrameKey, Opcode, server_frame
+from realtime.wire.messages import Command, Reply
+from realtime.wire.native_decode import to_command
+from realtime.wire.native_encode import from_reply
+
+
+@dataclass(frozen=True, slots=True)
+class NativeDialect:
+    """The native protocol in one codec; the promises are those of `Dialect`."""
+
+    name: str
+    codec: Codec
+    opcode: Opcode
+    frame_key: FrameKey
+
+    def decode(self, data: bytes) -> Command:
+        """Return the command that one whole message is."""
+        return to_command(self.codec.decode(data))
+
+    def encode(self, message: Reply) -> bytes:
+        """Return the payload of *message*."""
+        return self.codec.encode(from_reply(message, self.codec.embed))
+
+    def frame(self, message: Reply) -> bytes:
+        """Return the complete WebSocket frame of *message*."""
+        return server_frame(self.opcode, self.encode(message))
+
+
+JSON_V1: Final = NativeDialect("realtime.v1.json", JSON, Opcode.TEXT, FrameKey.JSON)
+MSGPACK_V1: Final = NativeDialect(
+    "realtime.v1.msgpack", MSGPACK, Opcode.BINARY, FrameKey.MSGPACK
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect for dialect in (JSON_V1, MSGPACK_V1)
+}
+"""By sub-protocol, the one that the server prefers first."""
