@@ -1,5 +1,5 @@
 """
-Durations and sizes as people write them: ``"50ms"``, ``"72h"``, ``"64KiB"``.
+Values as people write and read them: ``"50ms"``, ``"72h"``, ``"64KiB"``.
 
 One number and one unit; a plain number is seconds, or bytes. What is refused is refused
 with a ValueError whose sentence says what would be right.
@@ -92,6 +92,15 @@ def format_duration(seconds: float) -> str:
     if exact < 1 and milliseconds == int(milliseconds):
         return f"{int(milliseconds)}ms"
     return f"{exact:f}s"
+
+
+def shown(value: object) -> str:
+    """Return *value* as a sentence may quote it: at most 40 characters of its repr."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of levels
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _split(text: str, what: str, right: str) -> tuple[Decimal, str]:

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them."""
+"""Durations, sizes and quoted values as people write and read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.units import format_duration, parse_bytes, parse_duration_s
+from realtime.units import format_duration, parse_bytes, parse_duration_s, shown
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,14 @@ def test_a_written_duration_is_read_back(seconds: float) -> None:
     """Writing and reading a duration gives the same number of seconds."""
     text = format_duration(seconds)
     assert parse_duration_s(text) == seconds
+
+
+def test_a_quoted_value_is_short_whatever_it_is() -> None:
+    """A value in a sentence takes at most 40 characters, even if it cannot be shown."""
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert shown("42") == "'42'"
+    assert shown("x" * 100) == "'" + "x" * 36 + "..."
+    assert shown(10**5000) == "a huge int"
+    assert shown(nested) == "a huge list"

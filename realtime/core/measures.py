@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from realtime.core.cells import State
 from realtime.errors import BAD_VALUE, RejectedEvent
+from realtime.units import shown
 
 MAX_AMOUNT = 2**53 - 1  # scaled; what a double holds exactly, as JSON and Lua have them
 MAX_SUM = 2**63 - 1
@@ -63,7 +64,7 @@ def scaled(amount: object, decimals: int, name: str) -> int:
         RejectedEvent: ``bad_value`` if it is no finite number, or too large to keep.
     """
     if isinstance(amount, bool) or not isinstance(amount, int | float):
-        reason = f"property {name!r} is {_shown(amount)}; it must be a number"
+        reason = f"property {name!r} is {shown(amount)}; it must be a number"
         raise RejectedEvent(BAD_VALUE, reason, field=f"properties.{name}")
     # The comparison is false for NaN, and keeps huge integers from being scaled.
     if not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
@@ -86,18 +87,10 @@ def _too_large(amount: float, decimals: int, name: str) -> RejectedEvent:
     limit = Decimal(MAX_AMOUNT).scaleb(-decimals)
     return RejectedEvent(
         BAD_VALUE,
-        f"property {name!r} is {_shown(amount)}; with {decimals} decimals it must be "
+        f"property {name!r} is {shown(amount)}; with {decimals} decimals it must be "
         f"between {-limit} and {limit}",
         field=f"properties.{name}",
     )
-
-
-def _shown(amount: object) -> str:
-    try:
-        text = repr(amount)
-    except ValueError:  # an integer of thousands of digits
-        return "a huge number"
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _saturated(total: int) -> int:

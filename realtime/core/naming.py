@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote_to_bytes
 from realtime.core.windows import Window
 from realtime.errors import BAD_CHANNEL, UNKNOWN_CHANNEL, CommandError
 from realtime.types import Channel, Scalar
+from realtime.units import shown
 
 LIVE = "live:"
 MAX_TEXT = 128  # characters of one dimension's text; longer values are rejected events
@@ -155,21 +156,19 @@ def parse_live(channel: str, counters: Catalogue) -> LiveName:
             if the rest is malformed; the sentence says what is wrong and what there is.
     """
     if not channel.startswith(LIVE):
-        raise _bad(
-            f'{_shown(channel)} is no live channel: its name begins with "live:"'
-        )
+        raise _bad(f'{shown(channel)} is no live channel: its name begins with "live:"')
     name, *parts = channel[len(LIVE) :].split(";")
     counter = counters.get(name)
     if counter is None:
-        reason = f"there is no counter {_shown(name)}"
+        reason = f"there is no counter {shown(name)}"
         raise CommandError(UNKNOWN_CHANNEL, reason, field="channel")
     values: dict[str, str] = {}
     for part in parts:
         key, equals, value = part.partition("=")
         if not equals:
-            raise _bad(f"{_shown(part)} must be name=value; {_what_there_is(counter)}")
+            raise _bad(f"{shown(part)} must be name=value; {_what_there_is(counter)}")
         if key in values:
-            raise _bad(f"{_shown(key)} is given twice")
+            raise _bad(f"{shown(key)} is given twice")
         values[key] = _decoded(key, value)
     window = values.pop("window", None)
     return LiveName.of(counter, values, window)
@@ -181,9 +180,7 @@ def _check_dimensions(counter: Named, values: Mapping[str, str]) -> None:
             raise _bad(f"dimension {name!r} is missing; {_what_there_is(counter)}")
     if len(values) > len(counter.by):
         unknown = next(name for name in values if name not in counter.by)
-        raise _bad(
-            f"there is no dimension {_shown(unknown)}; {_what_there_is(counter)}"
-        )
+        raise _bad(f"there is no dimension {shown(unknown)}; {_what_there_is(counter)}")
 
 
 def _checked_text(name: str, text: str) -> str:
@@ -193,10 +190,10 @@ def _checked_text(name: str, text: str) -> str:
             f"{MAX_TEXT}"
         )
     if not is_unicode(text):
-        raise _bad(f"the value {_shown(text)} of {name!r} is not valid Unicode")
+        raise _bad(f"the value {shown(text)} of {name!r} is not valid Unicode")
     if text[:1] == "~" and text[1:2] != "~" and text not in _SPECIALS:
         raise _bad(
-            f"{_shown(text)} is no value of {name!r}: write ~none, ~empty or ~other; a "
+            f"{shown(text)} is no value of {name!r}: write ~none, ~empty or ~other; a "
             "value that begins with ~ has another one in front"
         )
     return text or EMPTY
@@ -208,7 +205,7 @@ def _choose_window(counter: Named, window: str | None) -> str:
     for declared in counter.windows:
         if declared.text == window:
             return window
-    raise _bad(f"there is no window {_shown(window)}; {_what_there_is(counter)}")
+    raise _bad(f"there is no window {shown(window)}; {_what_there_is(counter)}")
 
 
 def _decoded(name: str, value: str) -> str:
@@ -218,7 +215,7 @@ def _decoded(name: str, value: str) -> str:
         return unquote_to_bytes(value).decode()
     except ValueError:  # also UnicodeError, of either direction
         raise _bad(
-            f"the value {_shown(value)} of {_shown(name)} is not percent-encoded UTF-8"
+            f"the value {shown(value)} of {shown(name)} is not percent-encoded UTF-8"
         ) from None
 
 
@@ -226,10 +223,6 @@ def _what_there_is(counter: Named) -> str:
     dimensions = ", ".join(counter.by) or "none"
     windows = ", ".join(window.text for window in counter.windows)
     return f"counter {counter.name!r} has dimensions: {dimensions}; windows: {windows}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
 def _bad(reason: str) -> CommandError:

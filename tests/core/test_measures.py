@@ -132,7 +132,7 @@ def test_a_sum_saturates_instead_of_wrapping() -> None:
         (float("inf"), "between"),
         (-float("inf"), "between"),
         (1e10, "between -9007199254.740991 and 9007199254.740991"),
-        pytest.param(10**5000, "is a huge number", id="huge"),
+        pytest.param(10**5000, "is a huge int", id="huge"),
         (-(2**53), "between"),
     ],
 )
