@@ -2,7 +2,8 @@
 Checks of single fields: each returns the value in the type that the message has.
 
 A check is given whatever the codec decoded, except null. It raises `Wrong` with the
-rest of a sentence that begins with the field's name: what would be right, and what was given.
+rest of a sentence that begins with the name of the field: what would be right, and what
+was given.
 """
 
 from __future__ import annotations

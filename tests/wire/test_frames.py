@@ -1,0 +1,167 @@
+"""Frames are complete, and a push is encoded once per frame key."""
+
+from __future__ import annotations
+
+import msgpack
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Close, Frame
+from websockets.streams import StreamReader
+
+from realtime.types import Channel, JSONText
+from realtime.wire.frames import (
+    FrameKey,
+    Opcode,
+    PreparedPush,
+    close_frame,
+    server_frame,
+)
+
+
+def parsed(data: bytes) -> Frame:
+    """Read exactly one unmasked frame with another implementation of RFC 6455."""
+    reader = StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    parsing = Frame.parse(reader.read_exact, mask=False)
+    with pytest.raises(StopIteration) as done:
+        next(parsing)
+    assert reader.buffer == b""
+    frame = done.value.value
+    assert isinstance(frame, Frame)
+    return frame
+
+
+def push(data: bytes = b'{"value":12}', channel: str = "live:likes") -> PreparedPush:
+    """Make a push for a test."""
+    return PreparedPush(Channel(channel), 7, JSONText(data))
+
+
+# -- frames ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "length, head",
+    [
+        (0, "82 00"),
+        (125, "82 7d"),
+        (126, "82 7e 007e"),
+        (65535, "82 7e ffff"),
+        (65536, "82 7f 0000000000010000"),
+    ],
+)
+def test_length_takes_the_shortest_form(length: int, head: str) -> None:
+    """RFC 6455, 5.2: the length is written in the minimal number of bytes."""
+    frame = server_frame(Opcode.BINARY, b"x" * length)
+
+    assert frame == bytes.fromhex(head) + b"x" * length
+
+
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_another_implementation_reads_every_opcode(opcode: Opcode) -> None:
+    """A frame of any opcode is whole, final and has no reserved bits."""
+    frame = parsed(server_frame(opcode, b"\x03\xe8hello"))
+
+    assert (int(frame.opcode), frame.data, frame.fin) == (
+        opcode,
+        b"\x03\xe8hello",
+        True,
+    )
+    assert (frame.rsv1, frame.rsv2, frame.rsv3) == (False, False, False)
+
+
+def test_long_control_frame_is_refused() -> None:
+    """RFC 6455, 5.5: a control frame has at most 125 bytes."""
+    with pytest.raises(ValueError, match="at most 125 bytes, not 126"):
+        server_frame(Opcode.PING, b"x" * 126)
+
+
+def test_close_frame_carries_code_and_reason() -> None:
+    """A close frame is the code in network order, then the reason."""
+    close = Close.parse(parsed(close_frame(4501, "hello was refused")).data)
+
+    assert close == Close(4501, "hello was refused")
+
+
+@pytest.mark.parametrize(
+    "reason", ["x" * 200, "é" * 200, "€" * 200, "😀" * 200, "a😀" * 99]
+)
+def test_long_reason_is_cut_between_characters(reason: str) -> None:
+    """What does not fit into 123 bytes is cut, never in the middle of a character."""
+    close = Close.parse(parsed(close_frame(4500, reason)).data)
+
+    assert reason.startswith(close.reason)
+    assert 120 <= len(close.reason.encode()) <= 123
+
+
+def test_reason_that_is_no_unicode_is_mended() -> None:
+    """A lone surrogate in a reason is replaced: closing must not fail."""
+    assert close_frame(4500, "a\ud800b")[4:] == b"a?b"
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 5000, 70000])
+def test_reserved_close_code_is_refused(code: int) -> None:
+    """RFC 6455, 7.4: some codes never travel."""
+    with pytest.raises(ValueError, match=f"close code {code} may not be sent"):
+        close_frame(code, "")
+
+
+@settings(deadline=None)
+@given(st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.binary(max_size=300))
+def test_another_implementation_reads_what_was_written(
+    opcode: Opcode, payload: bytes
+) -> None:
+    """Any payload comes back as it was."""
+    frame = parsed(server_frame(opcode, payload))
+
+    assert (int(frame.opcode), frame.data) == (opcode, payload)
+
+
+# -- pushes ----------------------------------------------------------------------------
+
+
+def test_json_push_is_a_text_frame_with_the_data_as_it_is() -> None:
+    """The data is spliced in, byte for byte: even spacing that is not ours survives."""
+    frame = parsed(push(b'{"a" : 1.0}').frame(FrameKey.JSON))
+
+    assert int(frame.opcode) == Opcode.TEXT
+    assert frame.data == b'{"type":"push","channel":7,"data":{"a" : 1.0}}'
+
+
+def test_msgpack_push_is_a_binary_frame_with_the_same_message() -> None:
+    """The MessagePack form says what the JSON form says."""
+    one = push(b'{"a":[1,2.5,null,true,"\xc3\xa9"]}')
+    frame = parsed(one.frame(FrameKey.MSGPACK))
+
+    assert int(frame.opcode) == Opcode.BINARY
+    assert msgpack.unpackb(frame.data) == orjson.loads(
+        parsed(one.frame(FrameKey.JSON)).data
+    )
+
+
+def test_sse_push_is_one_event_that_names_its_channel() -> None:
+    """A reader of server-sent events learns the channel by name."""
+    event = push(channel='live:a"b').frame(FrameKey.SSE)
+
+    assert event == (
+        b'event: push\ndata: {"channel":"live:a\\"b","data":{"value":12}}\n\n'
+    )
+
+
+@pytest.mark.parametrize("key", list(FrameKey))
+def test_every_subscriber_is_given_the_same_object(key: FrameKey) -> None:
+    """A push is encoded once per frame key, whoever asks and how often."""
+    one = push()
+
+    assert one.frame(key) is one.frame(key)
+
+
+def test_frame_keys_are_encoded_only_when_asked_for() -> None:
+    """What no subscriber needs is never made: this data is no JSON for MessagePack."""
+    one = push(b"not JSON")
+
+    assert b"not JSON" in one.frame(FrameKey.JSON)
+    with pytest.raises(orjson.JSONDecodeError):
+        one.frame(FrameKey.MSGPACK)
