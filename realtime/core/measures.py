@@ -45,7 +45,9 @@ def merge(measure: Measure, a: State, b: State) -> State:
     return MERGE[measure](a, b)
 
 
-def value(measure: Measure, state: State | None, decimals: int) -> int | float | None:
+def value_of(
+    measure: Measure, state: State | None, decimals: int
+) -> int | float | None:
     """
     Return what *state* says, as JSON has it: an int when integral, else a float.
 

@@ -18,7 +18,7 @@ from realtime.core.measures import (
     Measure,
     merge,
     scaled,
-    value,
+    value_of,
 )
 from realtime.errors import BAD_VALUE, RejectedEvent
 
@@ -89,7 +89,7 @@ def test_values_are_what_arithmetic_says(cents: list[int]) -> None:
     for measure, result in expected.items():
         states = [state_of(measure, amount) for amount in cents]
         state = reduce(lambda a, b: merge(measure, a, b), states)
-        assert value(measure, state, 2) == result
+        assert value_of(measure, state, 2) == result
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_values_are_integers_when_integral(
     measure: Measure, state: State | None, result: str
 ) -> None:
     """A value is an int when it is whole, and nothing has a value of its own."""
-    assert repr(value(measure, state, 6)) == result
+    assert repr(value_of(measure, state, 6)) == result
 
 
 def test_a_sum_saturates_instead_of_wrapping() -> None:
