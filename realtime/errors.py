@@ -39,31 +39,61 @@ class ErrorCode:
     meaning: str
 
 
-INTERNAL = ErrorCode(100, "internal", Retry.LATER, "the server failed; it has been logged")
+INTERNAL = ErrorCode(
+    100, "internal", Retry.LATER, "the server failed; it has been logged"
+)
 BAD_MESSAGE = ErrorCode(101, "bad_message", Retry.NEVER, "a field is missing or wrong")
 UNKNOWN_TYPE = ErrorCode(102, "unknown_type", Retry.NEVER, "no such message type")
 NOT_READY = ErrorCode(103, "not_ready", Retry.NEVER, "the first message must be hello")
-UNAUTHORIZED = ErrorCode(104, "unauthorized", Retry.NEVER, "the token is missing or invalid")
+UNAUTHORIZED = ErrorCode(
+    104, "unauthorized", Retry.NEVER, "the token is missing or invalid"
+)
 TOKEN_EXPIRED = ErrorCode(105, "token_expired", Retry.REFRESH, "the token has expired")
 PERMISSION_DENIED = ErrorCode(106, "permission_denied", Retry.NEVER, "not granted")
-UNKNOWN_CHANNEL = ErrorCode(107, "unknown_channel", Retry.NEVER, "no such namespace or counter")
-BAD_CHANNEL = ErrorCode(108, "bad_channel", Retry.NEVER, "the channel's name is malformed")
-ALREADY_SUBSCRIBED = ErrorCode(109, "already_subscribed", Retry.NEVER, "subscribed before")
+UNKNOWN_CHANNEL = ErrorCode(
+    107, "unknown_channel", Retry.NEVER, "no such namespace or counter"
+)
+BAD_CHANNEL = ErrorCode(
+    108, "bad_channel", Retry.NEVER, "the channel's name is malformed"
+)
+ALREADY_SUBSCRIBED = ErrorCode(
+    109, "already_subscribed", Retry.NEVER, "subscribed before"
+)
 NOT_SUBSCRIBED = ErrorCode(110, "not_subscribed", Retry.NEVER, "no such subscription")
-LIMIT_EXCEEDED = ErrorCode(111, "limit_exceeded", Retry.NEVER, "over a limit of hello's reply")
+LIMIT_EXCEEDED = ErrorCode(
+    111, "limit_exceeded", Retry.NEVER, "over a limit of hello's reply"
+)
 GAP = ErrorCode(112, "gap", Retry.RESEND, "numbers are missing before this batch")
-DEVICE_TAKEN = ErrorCode(113, "device_taken", Retry.NEVER, "the device belongs to another")
+DEVICE_TAKEN = ErrorCode(
+    113, "device_taken", Retry.NEVER, "the device belongs to another"
+)
 UNAVAILABLE = ErrorCode(114, "unavailable", Retry.LATER, "Redis does not answer")
 RATE_LIMITED = ErrorCode(115, "rate_limited", Retry.LATER, "too many commands")
-NO_DEVICE = ErrorCode(116, "no_device", Retry.NEVER, "hello named no device, so no events")
+NO_DEVICE = ErrorCode(
+    116, "no_device", Retry.NEVER, "hello named no device, so no events"
+)
 
-BAD_EVENT = ErrorCode(200, "bad_event", Retry.NEVER, "the event is not an object as described")
-BAD_EVENT_NAME = ErrorCode(201, "bad_event_name", Retry.NEVER, "the event's name is malformed")
-BAD_PROPERTIES = ErrorCode(202, "bad_properties", Retry.NEVER, "a property is malformed")
-EVENT_TOO_LARGE = ErrorCode(203, "event_too_large", Retry.NEVER, "the event is over the limit")
-EVENT_TOO_OLD = ErrorCode(204, "event_too_old", Retry.NEVER, "older than the server accepts")
-BAD_VALUE = ErrorCode(205, "bad_value", Retry.NEVER, "a counter cannot use the property's value")
-EVENT_DENIED = ErrorCode(206, "event_denied", Retry.NEVER, "the token may not track this event")
+BAD_EVENT = ErrorCode(
+    200, "bad_event", Retry.NEVER, "the event is not an object as described"
+)
+BAD_EVENT_NAME = ErrorCode(
+    201, "bad_event_name", Retry.NEVER, "the event's name is malformed"
+)
+BAD_PROPERTIES = ErrorCode(
+    202, "bad_properties", Retry.NEVER, "a property is malformed"
+)
+EVENT_TOO_LARGE = ErrorCode(
+    203, "event_too_large", Retry.NEVER, "the event is over the limit"
+)
+EVENT_TOO_OLD = ErrorCode(
+    204, "event_too_old", Retry.NEVER, "older than the server accepts"
+)
+BAD_VALUE = ErrorCode(
+    205, "bad_value", Retry.NEVER, "a counter cannot use the property's value"
+)
+EVENT_DENIED = ErrorCode(
+    206, "event_denied", Retry.NEVER, "the token may not track this event"
+)
 
 ERRORS: tuple[ErrorCode, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, ErrorCode)
@@ -87,15 +117,27 @@ class CloseCode:
 GOING_AWAY = CloseCode(1001, "going_away", True, "the server is shutting down")
 PROTOCOL_ERROR = CloseCode(1002, "protocol_error", False, "the frame breaks RFC 6455")
 INVALID_UTF8 = CloseCode(1007, "invalid_utf8", False, "a text frame is not UTF-8")
-TOO_BIG = CloseCode(1009, "too_big", False, "a frame is over the limit of hello's reply")
-SLOW = CloseCode(4001, "slow", True, "the connection's outbox is full: it reads too slowly")
-KEEPALIVE_TIMEOUT = CloseCode(4002, "keepalive_timeout", True, "nothing was heard in time")
+TOO_BIG = CloseCode(
+    1009, "too_big", False, "a frame is over the limit of hello's reply"
+)
+SLOW = CloseCode(
+    4001, "slow", True, "the connection's outbox is full: it reads too slowly"
+)
+KEEPALIVE_TIMEOUT = CloseCode(
+    4002, "keepalive_timeout", True, "nothing was heard in time"
+)
 HELLO_TIMEOUT = CloseCode(4003, "hello_timeout", True, "no hello in time")
 OVERLOADED = CloseCode(4004, "overloaded", True, "this node is full")
-INTERNAL_CLOSE = CloseCode(4005, "internal", True, "the server failed; it has been logged")
-BAD_FRAME = CloseCode(4500, "bad_frame", False, "the frame is no message in the codec agreed")
+INTERNAL_CLOSE = CloseCode(
+    4005, "internal", True, "the server failed; it has been logged"
+)
+BAD_FRAME = CloseCode(
+    4500, "bad_frame", False, "the frame is no message in the codec agreed"
+)
 UNAUTHORIZED_CLOSE = CloseCode(4501, "unauthorized", False, "hello was refused")
-EXPIRED_CLOSE = CloseCode(4502, "token_expired", False, "not refreshed in time: get a new token")
+EXPIRED_CLOSE = CloseCode(
+    4502, "token_expired", False, "not refreshed in time: get a new token"
+)
 TOO_MANY_ERRORS = CloseCode(4503, "too_many_errors", False, "too many bad messages")
 
 CLOSE_CODES: tuple[CloseCode, ...] = tuple(

@@ -17,7 +17,9 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-FIRST_DELAY_S = 0.2  # before a worker that died is replaced; doubles while it keeps dying
+FIRST_DELAY_S = (
+    0.2  # before a worker that died is replaced; doubles while it keeps dying
+)
 LONGEST_DELAY_S = 10.0
 HEALTHY_S = 30.0  # a worker that lived this long starts over with the first delay
 STOP_S = 20.0  # how long workers may take to stop before they are killed

@@ -166,8 +166,8 @@ class Backend:
     def _submission(self, request: BackendBatch, now: float) -> Submission:
         offset = ClockOffset()
         if request.sent_at is not None:
-            offset.sample(now - request.sent_at)
+            offset.sample(request.sent_at, now)
         numbered = Numbered(request.first, request.events, request.lost)
         sender = Sender(request.device, request.user, request.may_track)
-        judged = judge_all(self._rules, sender, numbered, now, offset.value)
+        judged = judge_all(self._rules, sender, numbered, now, offset.seconds)
         return Submission(request.device, numbered, judged, now, request.mark_ttl_s)

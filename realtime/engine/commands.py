@@ -111,7 +111,7 @@ def _begin(
     if command.device is not None:
         connection.session.offset = ClockOffset()
         if command.sent_at is not None:
-            connection.session.offset.sample(received_at - command.sent_at)
+            connection.session.offset.sample(command.sent_at, received_at)
     connection.expect_expiry(identity)
     keepalive_s = services.keepalive.start(connection, command.keepalive_s)
     connection.reply(
@@ -165,8 +165,8 @@ def track(connection: Connection, command: Track) -> Pending:
     assert session.device is not None
     assert offset is not None
     if command.sent_at is not None:
-        offset.sample(now - command.sent_at)
-    judged = _judge(connection, numbered, now, offset.value)
+        offset.sample(command.sent_at, now)
+    judged = _judge(connection, numbered, now, offset.seconds)
     try:
         services.ingest.submit(
             connection, Submission(session.device, numbered, judged, now)

@@ -101,7 +101,10 @@ class Connection:
         services = self.services
         self.socket = socket
         self.outbox = Outbox(
-            socket, services.limits.max_outbox_bytes, self.dialect.frame_key, self._overflowed
+            socket,
+            services.limits.max_outbox_bytes,
+            self.dialect.frame_key,
+            self._overflowed,
         )
         self.opened_at = services.clock.monotonic()
         services.connections.add(self)
@@ -218,7 +221,7 @@ class Connection:
     def _pong(self, ping: Ping) -> None:
         now = self.services.clock.time()
         if ping.sent_at is not None and self.session.offset is not None:
-            self.session.offset.sample(now - ping.sent_at)
+            self.session.offset.sample(ping.sent_at, now)
         self.reply(Pong(now, now, ping.id))
 
     # -- what goes out ---------------------------------------------------------------

@@ -52,7 +52,9 @@ class Metrics:
         self.events_late = self._counter(
             "events_late_dropped", "Windows not updated: the event came too late"
         )
-        self.gaps = self._counter("gaps", "Batches refused: numbers before them missing")
+        self.gaps = self._counter(
+            "gaps", "Batches refused: numbers before them missing"
+        )
         self.slow_downs = self._counter("slow_downs", "Batches refused: node too busy")
         self.commit_seconds = Histogram(
             "realtime_commit_seconds",
@@ -76,7 +78,9 @@ class Metrics:
     def _count_messages(self) -> None:
         self.publications = self._counter("publications", "Publications delivered here")
         self.deliveries = self._counter("deliveries", "Frames handed to subscribers")
-        self.live_values = self._counter("live_values", "Values of live channels pushed")
+        self.live_values = self._counter(
+            "live_values", "Values of live channels pushed"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"realtime_{name}", text, labels, registry=self.registry)

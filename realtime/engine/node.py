@@ -116,7 +116,12 @@ class Node:
             parts.ledger, parts.counters, clock, self._deliver_latest, settings.heal_s
         )
         self._subscriptions = Subscriptions(
-            self._hub, parts.broker, self.live, parts.counters, self.metrics, self._tasks
+            self._hub,
+            parts.broker,
+            self.live,
+            parts.counters,
+            self.metrics,
+            self._tasks,
         )
         rules = EventRules(parts.events, parts.limits)
         self._backend = Backend(
@@ -275,7 +280,16 @@ class Node:
     ) -> TrackResult:
         """Count numbered events; return after the commit. See ``Backend.track``."""
         batch = BackendBatch(
-            device, proofs, first, events, may_track, lost, sent_at, user, acked, mark_ttl_s
+            device,
+            proofs,
+            first,
+            events,
+            may_track,
+            lost,
+            sent_at,
+            user,
+            acked,
+            mark_ttl_s,
         )
         return await self._backend.track(batch)
 
@@ -340,5 +354,3 @@ class Node:
 def new_node_id() -> NodeId:
     """Make a node's name: short, random, never reused."""
     return NodeId(secrets.token_hex(4))
-
-

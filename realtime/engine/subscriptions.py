@@ -71,9 +71,7 @@ class Subscriptions:
             return channel
         return parse_live(channel, self._counters).channel
 
-    async def subscribe(
-        self, channel: Channel, subscriber: Subscriber
-    ) -> Subscription:
+    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
         """
         Add *subscriber*, which must not be subscribed to this channel already.
 

@@ -102,7 +102,9 @@ class Welcome:
     node: str
     version: str
     received_at: float  # the server's clock when hello arrived
-    sent_at: float  # and when this left: with both, the client computes its clock's offset
+    sent_at: (
+        float  # and when this left: with both, the client computes its clock's offset
+    )
     keepalive_s: float
     limits: Limits
     id: int | None = None
@@ -198,7 +200,9 @@ class ErrorReply:
     def of(cls, exc: CommandError, request: int | None = None) -> ErrorReply:
         """Make the reply for *exc*; *request* is the id of the command, if known."""
         number = exc.request if exc.request is not None else request
-        return cls(exc.code, exc.reason, number, exc.field, exc.expected, exc.retry_after_s)
+        return cls(
+            exc.code, exc.reason, number, exc.field, exc.expected, exc.retry_after_s
+        )
 
 
 Reply = (

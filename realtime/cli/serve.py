@@ -1,0 +1,143 @@
+"""``realtime serve``: the server itself, alone or as several workers on one port."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import orjson
+import structlog
+
+from realtime import logs
+from realtime.app import Options
+from realtime.config import Config, load
+from realtime.server import address_of, bind, run as run_server
+from realtime.settings import ServerSettings
+from realtime.workers import Supervisor
+
+log = structlog.get_logger(__name__)
+
+EPILOG = """\
+examples:
+  realtime serve --demo
+      something to see: a replay of real events, and a page that shows it
+  realtime serve --dev
+      for development on this machine: everything is allowed to everybody
+  realtime serve --config realtime.toml
+      what the configuration says
+  realtime serve --config realtime.toml --redis redis://127.0.0.1:6379 --workers 4
+      four processes on one port, joined by Redis
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command's arguments."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server until it is stopped (Ctrl-C or SIGTERM).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="realtime.toml")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port (default 8080; 0: any free one)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes on this port; needs Redis"
+    )
+    parser.add_argument("--redis", metavar="URL", help="join other nodes through Redis")
+    parser.add_argument(
+        "--dev", action="store_true", help="allow everything to everybody, on loopback"
+    )
+    parser.add_argument(
+        "--demo", action="store_true", help="--dev with counters and a replay of events"
+    )
+    # The supervisor's words to its workers.
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; return the exit code."""
+    config = load(_path(args), os.environ, _overrides(args))
+    logs.configure(config.logs, sys.stderr)
+    if config.server.dev:
+        _warn_of_dev(config.server)
+    sock = bind(config.server)
+    if config.server.workers > 1 and args.worker is None:
+        return _supervise(args, config, sock)
+    return _serve(args, config, sock)
+
+
+def _path(args: argparse.Namespace) -> str | None:
+    if args.config is None and args.demo:
+        return str(resources.files("realtime.demo") / "demo.toml")
+    return str(args.config) if args.config is not None else None
+
+
+def _overrides(args: argparse.Namespace) -> Mapping[str, object]:
+    given = {
+        "server.host": args.host,
+        "server.port": args.port,
+        "server.workers": args.workers,
+        "server.dev": True if args.dev or args.demo else None,
+        "redis.url": args.redis,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _warn_of_dev(server: ServerSettings) -> None:
+    log.warning(
+        "development_mode",
+        meaning="everything is allowed to everybody who reaches this address",
+        host=server.host,
+    )
+
+
+def _options(args: argparse.Namespace) -> Options:
+    page = resources.files("realtime.demo") / "page.json"
+    if not args.demo:
+        return Options()
+    return Options(page=orjson.loads(page.read_bytes()), demo=not args.worker)
+
+
+def _serve(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
+    is_worker = args.worker is not None
+
+    def started() -> None:
+        if not is_worker:
+            print(f"realtime is at {address_of(config.server, sock)}", flush=True)
+
+    return run_server(config, _options(args), sock, started, watch_parent=is_worker)
+
+
+def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
+    """Keep the workers alive; *sock* only reserves the port for them."""
+    port = sock.getsockname()[1]
+    given = _arguments(args, port)
+
+    def command(index: int) -> Sequence[str]:
+        return ("-m", "realtime", "serve", *given, "--worker", str(index))
+
+    print(f"realtime is at {address_of(config.server, sock)}", flush=True)
+    try:
+        return asyncio.run(Supervisor(command, config.server.workers).run())
+    finally:
+        sock.close()
+
+
+def _arguments(args: argparse.Namespace, port: int) -> list[str]:
+    """Say again what we were told, with the port that was really bound."""
+    given = ["--port", str(port)]
+    for name in ("config", "host", "workers", "redis"):
+        value = getattr(args, name)
+        if value is not None:
+            given += [f"--{name}", str(value)]
+    given += [f"--{name}" for name in ("dev", "demo") if getattr(args, name)]
+    return given
