@@ -8,7 +8,7 @@ in the file they may be written ``"50ms"``, ``"5m"``, ``"64KiB"``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class ServerSettings:
 class RedisSettings:
     """``[redis]``: without a url, the process works alone in memory."""
 
-    url: str | None = None  # redis:// rediss:// unix:// ; redis+cluster:// ; redis+sentinel://
+    # redis:// rediss:// unix:// ; redis+cluster:// ; redis+sentinel://
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+    url_file: str | None = None
     prefix: str = "realtime"  # begins every key and pub/sub channel
     timeout_s: float = 2.0  # one command; a commit that times out is repeated
     probe_s: float = 2.0  # how often delivery through pub/sub is proved
@@ -40,7 +42,7 @@ class RedisSettings:
 class AuthSettings:
     """``[auth]``: how tokens are checked. Keys may be given in place or as files."""
 
-    hmac_secret: str | None = None  # HS256
+    hmac_secret: str | None = field(default=None, repr=False)  # HS256
     hmac_secret_file: str | None = None
     public_key: str | None = None  # RS256 or ES256, PEM
     public_key_file: str | None = None
@@ -58,7 +60,7 @@ class ApiKey:
     """``[api_keys.NAME]``: a backend's key, in place (``key``) or as its SHA-256 in hex."""
 
     name: str
-    sha256: str
+    sha256: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

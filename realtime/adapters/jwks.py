@@ -18,6 +18,7 @@ import structlog
 from realtime.clock import Clock
 from realtime.core.tokens import KeySet
 from realtime.errors import KeysUnavailable
+from realtime.settings import AuthSettings
 
 RETRY_S = 10.0
 """After a failure, and between two fetches because of unknown keys."""
@@ -35,19 +36,14 @@ class JWKS:
     """
 
     def __init__(
-        self,
-        url: str,
-        refresh_s: float,
-        clock: Clock,
-        *,
-        configured: KeySet | None = None,
-        timeout_s: float = 5.0,
+        self, settings: AuthSettings, clock: Clock, *, timeout_s: float = 5.0
     ) -> None:
-        self._url = url
-        self._refresh_s = refresh_s
+        assert settings.jwks_url is not None
+        self._url = settings.jwks_url
+        self._refresh_s = settings.jwks_refresh_s
         self._clock = clock
-        self._configured = configured or KeySet()
         self._timeout_s = timeout_s
+        self._configured = KeySet.configured(settings)
         self._fetched: KeySet | None = None
         self._attempted_at = float("-inf")
         self._fetching: asyncio.Task[bool] | None = None
@@ -57,7 +53,7 @@ class JWKS:
 
     async def start(self) -> None:
         """
-        Fetch the keys, and do so again every *refresh_s* seconds.
+        Fetch the keys, and do so again every ``jwks_refresh_s`` seconds.
 
         An issuer that does not answer is logged, and asked again soon: this server may
         well be of use to those whose keys it has.

@@ -49,13 +49,21 @@ class StaticKeys:
 
 
 class Authenticator:
-    """Turns what a client presents into an identity, or an error it may be told."""
+    """
+    Turns what a client presents into an identity, or an error it may be told.
+
+    Without a *source*, the keys are those of *settings*.
+    """
 
     def __init__(
-        self, settings: AuthSettings, source: KeySource, clock: Clock, dev: bool = False
+        self,
+        settings: AuthSettings,
+        source: KeySource | None,
+        clock: Clock,
+        dev: bool = False,
     ) -> None:
         self._settings = settings
-        self._source = source
+        self._source = source or StaticKeys(KeySet.configured(settings))
         self._clock = clock
         self._dev = dev
 
