@@ -2,9 +2,10 @@
 
 import { Cards } from "./cards.js";
 import { OwnEvent } from "./command.js";
+import { describe } from "./describe.js";
 import { List } from "./lists.js";
 import { Server } from "./server.js";
-import { Link } from "./socket.js";
+import { Denied, Link } from "./socket.js";
 
 const TOKEN_KEY = "realtime-token";
 const byId = (id) => document.getElementById(id);
@@ -19,12 +20,19 @@ const WORDS = {
 
 class Unauthorized extends Error {}
 
+/** The server's own words, or the status where there are none. */
+async function reason(response) {
+  const body = await response.json().catch(() => ({}));
+  return body.error?.reason ?? body.reason ?? `${response.status}`;
+}
+
 let token = sessionStorage.getItem(TOKEN_KEY);
 
 async function getJSON(path) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const response = await fetch(address(path), { headers, cache: "no-store" });
-  if (response.status === 401 || response.status === 403) throw new Unauthorized(path);
+  if (response.status === 401) throw new Unauthorized(path);
+  if (response.status === 403) throw new Denied(await reason(response));
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();
 }
@@ -51,7 +59,9 @@ function askForToken() {
 async function description() {
   for (let attempt = 0; ; attempt++) {
     try {
-      return await getJSON("v1/page");
+      const page = await getJSON("v1/page");
+      if (page.channels) return page;
+      return { ...describe((await getJSON("v1/counters")).counters), ...page };
     } catch (error) {
       if (error instanceof Unauthorized) {
         await askForToken();
@@ -100,11 +110,11 @@ function socketURL() {
 async function start() {
   const page = await description();
   token ??= page.token ?? null;
-  document.title = page.title;
-  byId("title").textContent = page.title;
+  document.title = page.title ?? "Live counters";
+  byId("title").textContent = document.title;
   byId("note").textContent = page.note ?? "";
   byId("note").hidden = !page.note;
-  byId("empty").hidden = page.channels.length > 0;
+  byId("empty").hidden = page.channels.length + (page.lists?.length ?? 0) > 0;
 
   let server;
   const link = new Link({

@@ -1,7 +1,7 @@
 // Lines that flow from right to left, drawn by uPlot (vendored; a global of its own script).
 
 const SPAN_S = 120;
-const FIRST_SPAN_S = 20; // a young line has less of the past to show
+const FIRST_SPAN_S = 10; // a young line has less of the past to show
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

@@ -12,6 +12,11 @@ export function number(value, decimals = 0) {
   return formats.get(decimals).format(value);
 }
 
+const SPECIAL = { "~none": "(none)", "~empty": "(empty)", "~other": "(all others)" };
+
+/** A dimension's value as a person reads it; a real one that begins with ~ has two. */
+export const label = (text) => SPECIAL[text] ?? (text.startsWith("~") ? text.slice(1) : text);
+
 /** A rate: one decimal while it is small. */
 export const rate = (value) => number(value, value < 10 ? 1 : 0);
 

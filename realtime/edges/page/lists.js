@@ -1,7 +1,8 @@
 // A table of a counter's top cells. Which cells are on top is asked every few seconds; their
 // values come by push, so the rows move in between.
 
-import { number } from "./format.js";
+import { label, number } from "./format.js";
+import { Denied } from "./socket.js";
 
 const ASK_MS = 4000;
 
@@ -25,7 +26,7 @@ class Row {
     this.number = cell("td", "number");
     const head = cell("th");
     head.scope = "row";
-    head.textContent = name;
+    head.textContent = label(name);
     const bar = cell("td");
     bar.setAttribute("aria-hidden", "true");
     bar.append(this.bar);
@@ -65,9 +66,16 @@ export class List {
         this.#keep(new Map(cells.map(({ dims, value, channel }) => [dims[this.by], { value, channel }])));
       }
     } catch (error) {
+      if (error instanceof Denied) return this.#deny(error.message);
       console.warn(`${this.counter}: ${error.message}`); // asked again below
     }
     setTimeout(() => this.#ask(), this.rows.size ? ASK_MS : 500);
+  }
+
+  #deny(reason) {
+    const words = cell("p", "hint");
+    words.textContent = reason;
+    this.element.querySelector("table").replaceWith(words);
   }
 
   /** Watch exactly these cells. */

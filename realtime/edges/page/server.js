@@ -11,7 +11,11 @@ export class Server {
     this.line = new Line(byId("chart"), { full: true });
     this.eventsRate = null;
     this.here = undefined;
-    link.subscribe("server:stats", (data) => this.#show(data));
+    link.subscribe(
+      "server:stats",
+      (data) => this.#show(data),
+      (reason) => this.#deny(reason),
+    );
   }
 
   /** Remember which node this page is connected to. */
@@ -24,7 +28,15 @@ export class Server {
     this.line.add(Date.now() / 1000, this.eventsRate);
   }
 
+  #deny(reason) {
+    byId("server").hidden = true;
+    byId("server-denied").textContent = `The server does not tell of itself here: ${reason}`;
+    byId("server-denied").hidden = false;
+  }
+
   #show({ nodes, at }) {
+    byId("server").hidden = false;
+    byId("server-denied").hidden = true;
     this.eventsRate = sum(nodes, "events_per_s");
     byId("events-rate").textContent = rate(this.eventsRate);
     byId("connections").textContent = number(sum(nodes, "connections"));

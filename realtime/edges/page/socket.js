@@ -17,6 +17,9 @@ const isFinal = (code) => FINAL.has(code) || (code >= 4500 && code <= 4999);
 
 const seconds = () => Date.now() / 1000;
 
+/** The server will not answer this, whatever is tried. */
+export class Denied extends Error {}
+
 export class Link {
   /**
    * url: of the socket. token: a string or null. device: {id, secret} to track events, or null.
