@@ -46,7 +46,8 @@ class Options:
 
 def build_app(config: Config, options: Options | None = None) -> Starlette:
     """
-    Return the application for *config*. Nothing is connected before its lifespan starts.
+    Return the application for *config*. Nothing is connected before its lifespan
+    starts.
     """
     return Starlette(
         routes=routes(), lifespan=partial(_lifespan, config, options or Options())

@@ -11,7 +11,8 @@ What can go wrong, numbered, and what the other side should do about it.
         |-- LedgerUnavailable
         `-- KeysUnavailable
 
-Numbers are part of the protocol (docs/reference/protocol.md): they never change meaning.
+Numbers are part of the protocol (docs/reference/protocol.md): they never change
+meaning.
 """
 
 from __future__ import annotations
@@ -186,7 +187,10 @@ class RejectedEvent(CommandError):
 
 
 class Disconnect(RealtimeError):
-    """The connection must be closed with this code; *reason* is at most 123 bytes of UTF-8."""
+    """
+    The connection must be closed with this code; *reason* is at most 123 bytes of
+    UTF-8.
+    """
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
         super().__init__(reason or code.meaning)

@@ -1,9 +1,10 @@
 """
-One frozen dataclass of settings per component, with the defaults and what each protects.
+One frozen dataclass of settings per component, with the defaults and what each
+protects.
 
-The loader (config.py) fills them from ``realtime.toml`` and the environment; a component
-is given its own and never sees the others. Durations are seconds and sizes are bytes here;
-in the file they may be written ``"50ms"``, ``"5m"``, ``"64KiB"``.
+The loader (config.py) fills them from ``realtime.toml`` and the environment; a
+component is given its own and never sees the others. Durations are seconds and sizes
+are bytes here; in the file they may be written ``"50ms"``, ``"5m"``, ``"64KiB"``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1  # processes sharing the port; more than one needs Redis
-    allowed_origins: tuple[str, ...] = ()  # browsers' Origin; "*" for any; none given: same host
-    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose forwarded headers count
+    # Browsers' Origin: "*" for any; with none given, only the page's own host.
+    allowed_origins: tuple[str, ...] = ()
+    # Addresses or networks whose forwarded headers are believed.
+    trusted_proxies: tuple[str, ...] = ()
     tls_cert: str | None = None  # PEM files; both or neither
     tls_key: str | None = None
     dashboard: bool = True  # the page at /
@@ -52,12 +55,15 @@ class AuthSettings:
     audience: str | None = None
     leeway_s: float = 5.0  # how far clocks of issuer and server may differ
     grace_s: float = 25.0  # how long a session outlives its token, waiting for refresh
-    anonymous: bool = False  # hello without a token is allowed (namespaces decide what it may)
+    # Hello without a token is allowed; namespaces and counters decide what it may.
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """``[api_keys.NAME]``: a backend's key, in place (``key``) or as its SHA-256 in hex."""
+    """
+    ``[api_keys.NAME]``: a backend's key, in place (``key``) or as its SHA-256 in hex.
+    """
 
     name: str
     sha256: str = field(repr=False)
@@ -65,7 +71,9 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """``[limits]``: what a stranger may cost us. Told to clients in the reply to hello."""
+    """
+    ``[limits]``: what a stranger may cost us. Told to clients in the reply to hello.
+    """
 
     max_connections: int = 20_000
     max_frame_bytes: int = 256 * 1024  # one WebSocket message

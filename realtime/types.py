@@ -44,7 +44,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a channel's history; ``epoch`` changes when the history starts anew."""
+    """
+    A place in a channel's history; ``epoch`` changes when the history starts anew.
+    """
 
     offset: int
     epoch: str
@@ -52,7 +54,9 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One message on a channel; ``data`` is JSON text whatever the subscriber's codec."""
+    """
+    One message on a channel; ``data`` is JSON text whatever the subscriber's codec.
+    """
 
     channel: Channel
     data: JSONText

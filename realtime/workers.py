@@ -1,8 +1,10 @@
 """
-Several processes on one port: started together, replaced when one dies, stopped together.
+Several processes on one port: started together, replaced when one dies, stopped
+together.
 
 The supervisor serves nothing itself. It reserves the port and starts every worker as a
-process of its own that binds the same port; the kernel spreads new connections over them.
+process of its own that binds the same port; the kernel spreads new connections over
+them.
 """
 
 from __future__ import annotations

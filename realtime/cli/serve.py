@@ -17,7 +17,8 @@ import structlog
 from realtime import logs
 from realtime.app import Options
 from realtime.config import Config, load
-from realtime.server import address_of, bind, run as run_server
+from realtime.server import address_of, bind
+from realtime.server import run as run_server
 from realtime.settings import ServerSettings
 from realtime.workers import Supervisor
 

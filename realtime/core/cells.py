@@ -1,9 +1,9 @@
 """
 The parts of a counter's state: cells, what is added to them, and what is read back.
 
-A *cell* is one counter, one combination of dimension values and one time bucket. Its state
-is a tuple of integers (exact, whatever the order of additions) or, for unique counts, a
-HyperLogLog that lives in the ledger.
+A *cell* is one counter, one combination of dimension values and one time bucket. Its
+state is a tuple of integers (exact, whatever the order of additions) or, for unique
+counts, a HyperLogLog that lives in the ledger.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 State = tuple[int, ...]
-"""count: (n,); sum, min, max: (scaled,); mean: (scaled sum, n). Scaled by 10**decimals."""
+"""
+count: (n,); sum, min, max: (scaled,); mean: (scaled sum, n). Scaled by 10**decimals.
+"""
 
 Delta = State | frozenset[str]
 """What one sub-batch adds to one cell; for unique counts, the members seen."""
@@ -22,8 +24,8 @@ class CellKey(NamedTuple):
     """
     Where a cell is kept.
 
-    ``grain_s`` is the length of the bucket in seconds and ``bucket`` its number since the
-    epoch (``floor(at / grain_s)``); 0 and 0 for the total. ``dims`` is the encoded
+    ``grain_s`` is the length of the bucket in seconds and ``bucket`` its number since
+    the epoch (``floor(at / grain_s)``); 0 and 0 for the total. ``dims`` is the encoded
     combination of dimension values (core/naming.py), ``""`` for a counter without any.
     """
 

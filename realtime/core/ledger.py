@@ -22,7 +22,9 @@ class Verdict(Enum):
 
     APPLIED = "applied"  # counted now; the mark is its last number
     DUPLICATE = "duplicate"  # all of it was counted before; nothing was added
-    OVERLAP = "overlap"  # its beginning was counted before: nothing was added, send the rest
+    OVERLAP = (
+        "overlap"  # its beginning was counted before: nothing was added, send the rest
+    )
     GAP = "gap"  # numbers before it are missing: nothing was added
 
 
@@ -31,8 +33,8 @@ class SubBatch:
     """
     The consecutive numbers ``first..last`` of one device and what they add.
 
-    Rejected and lost numbers are covered but add nothing. ``mark_ttl_s`` is how long the
-    mark outlives this commit.
+    Rejected and lost numbers are covered but add nothing. ``mark_ttl_s`` is how long
+    the mark outlives this commit.
     """
 
     device: DeviceId

@@ -1,11 +1,13 @@
 """
-What the protocol knows of one connection: its phase, its user, its device, what it watches.
+What the protocol knows of one connection: its phase, its user, its device, what it
+watches.
 
-Laws: everything that decides whether a command is allowed *now* is in this file; nothing
-here knows of sockets, tasks or time. Each method either returns what the shell should do
-next or raises; a method that raises has changed nothing.
+Laws: everything that decides whether a command is allowed *now* is in this file;
+nothing here knows of sockets, tasks or time. Each method either returns what the shell
+should do next or raises; a method that raises has changed nothing.
 
-    NEW --hello--> GREETING --welcomed--> READY --expired--> EXPIRED --refreshed--> READY
+    NEW --hello--> GREETING --welcomed--> READY --expired--> EXPIRED --refreshed-->
+    READY
 
 GREETING lasts while the token and the device are checked elsewhere. A closed connection
 has no session any more.
@@ -59,7 +61,9 @@ ANSWERED: dict[Phase, tuple[type, ...] | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """The part of a track command that is new: raw events and the number of the first."""
+    """
+    The part of a track command that is new: raw events and the number of the first.
+    """
 
     first: int
     events: Sequence[object]

@@ -42,7 +42,8 @@ class BackendBatch:
     """
     Numbered events of a backend device, as a request brings them.
 
-    ``proofs`` says whose the device is; ``mark_ttl_s`` overrides how long its mark is kept.
+    ``proofs`` says whose the device is; ``mark_ttl_s`` overrides how long its mark is
+    kept.
     """
 
     device: DeviceId
@@ -135,7 +136,8 @@ class Backend:
         Cancelling leaves the batch on its way to the ledger.
 
         Raises:
-            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP (naming the number expected) or
+            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP (naming the number expected)
+            or
                 RATE_LIMITED (naming the delay).
             LedgerUnavailable: If the ledger does not answer.
         """

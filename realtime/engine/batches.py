@@ -1,9 +1,9 @@
 """
 Batches of one origin's events: what is submitted, what is committed, who is told.
 
-An *origin* is whoever sent the events and waits for the acknowledgement: a connection or
-one HTTP request. Consecutive submissions of one origin grow into one batch until it is
-taken for a commit, so that single-event frames cost one sub-batch per tick.
+An *origin* is whoever sent the events and waits for the acknowledgement: a connection
+or one HTTP request. Consecutive submissions of one origin grow into one batch until it
+is taken for a commit, so that single-event frames cost one sub-batch per tick.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Submission:
 
 
 class Origin(Protocol):
-    """Who waits. Both calls come from the commit loop, are synchronous and never raise."""
+    """
+    Who waits. Both calls come from the commit loop, are synchronous and never raise.
+    """
 
     batch: Batch | None  # the batch that still grows; kept here for the ingest's use
 

@@ -1,10 +1,11 @@
 """
-One connection: decodes what its socket receives, lets its session decide, does what follows.
+One connection: decodes what its socket receives, lets its session decide, does what
+follows.
 
-Law: the commands of one connection are handled in order, one at a time, except ping, which
-is answered at once, and acknowledgements, which come when the ledger has committed. While a
-command waits for something slow, those behind it wait here, and past a bound the socket is
-not read.
+Law: the commands of one connection are handled in order, one at a time, except ping,
+which is answered at once, and acknowledgements, which come when the ledger has
+committed. While a command waits for something slow, those behind it wait here, and past
+a bound the socket is not read.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ class Subscriber(Protocol):
         """Send one publication."""
 
     def push_latest(self, number: int, frame: bytes) -> None:
-        """Send a live channel's value; a value of channel *number* still waiting may go."""
+        """
+        Send a live channel's value; a value of channel *number* still waiting may go.
+        """
 
 
 class Topic:
@@ -105,7 +107,9 @@ class Hub:
         return delivered
 
     def broadcast_latest(self, channel: Channel, data: JSONText) -> int:
-        """The same for a live channel: a slow subscriber keeps only the latest value."""
+        """
+        The same for a live channel: a slow subscriber keeps only the latest value.
+        """
         topic = self._topics.get(channel)
         if topic is None:
             return 0

@@ -1,9 +1,11 @@
 """
-Events on their way to the ledger: collected, committed once per tick, then acknowledged.
+Events on their way to the ledger: collected, committed once per tick, then
+acknowledged.
 
-Laws: an event is acknowledged only after the commit that counted it. A commit whose outcome
-is unknown is repeated as it is until the ledger answers. What waits is bounded: beyond the
-bound, and while the ledger does not answer, new events are refused with a delay.
+Laws: an event is acknowledged only after the commit that counted it. A commit whose
+outcome is unknown is repeated as it is until the ledger answers. What waits is bounded:
+beyond the bound, and while the ledger does not answer, new events are refused with a
+delay.
 """
 
 from __future__ import annotations

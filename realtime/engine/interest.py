@@ -15,7 +15,9 @@ K = TypeVar("K", bound=Hashable)
 
 
 class _Need:
-    """One key: how many need it, whether it runs, and the task that reconciles the two."""
+    """
+    One key: how many need it, whether it runs, and the task that reconciles the two.
+    """
 
     __slots__ = ("count", "running", "settled", "task")
 
@@ -83,13 +85,16 @@ class Interest(Generic[K]):
     def _reconcile(self, key: K, need: _Need) -> asyncio.Future[None]:
         if need.settled is None:
             need.settled = asyncio.get_running_loop().create_future()
-            # Nobody may be waiting any more when a start fails: that is no error of ours.
+            # Nobody may be waiting any more when a start fails: that is no error of
+            # ours.
             need.settled.add_done_callback(lambda f: f.cancelled() or f.exception())
             need.task = self._tasks.spawn(self._converge(key, need))
         return need.settled
 
     async def _converge(self, key: K, need: _Need) -> None:
-        """Start and stop until what runs is what is needed; then tell those who wait."""
+        """
+        Start and stop until what runs is what is needed; then tell those who wait.
+        """
         settled = need.settled
         assert settled is not None
         error: BaseException | None = None

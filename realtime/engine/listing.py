@@ -1,4 +1,6 @@
-"""A counter's cells side by side: every combination of dimension values and its value."""
+"""
+A counter's cells side by side: every combination of dimension values and its value.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
 Live channels: what this node's subscribers watch, kept current and pushed.
 
-Changes arrive from the ledger as absolute values (of one shard's cell); time changes values
-too. Whatever the cause, a channel is published at most once per cadence and only when its
-value changed. A periodic full read heals what pub/sub lost.
+Changes arrive from the ledger as absolute values (of one shard's cell); time changes
+values too. Whatever the cause, a channel is published at most once per cadence and only
+when its value changed. A periodic full read heals what pub/sub lost.
 """
 
 from __future__ import annotations

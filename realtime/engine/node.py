@@ -1,8 +1,9 @@
 """
-One process as a member of the cluster: the object graph, its background work, its facade.
+One process as a member of the cluster: the object graph, its background work, its
+facade.
 
-A node holds nothing that another one could not take over but its open sockets. What HTTP,
-the demo and the sockets need of the engine, they ask here.
+A node holds nothing that another one could not take over but its open sockets. What
+HTTP, the demo and the sockets need of the engine, they ask here.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class NodeParts:
 
 
 class Node:
-    """See the module. ``start`` before use, ``aclose`` after; everything on one loop."""
+    """
+    See the module. ``start`` before use, ``aclose`` after; everything on one loop.
+    """
 
     def __init__(self, parts: NodeParts) -> None:
         self.parts = parts

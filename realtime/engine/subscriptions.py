@@ -29,7 +29,9 @@ STATS = Channel("server:stats")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What the subscriber is told: the canonical name, its number, the current value."""
+    """
+    What the subscriber is told: the canonical name, its number, the current value.
+    """
 
     channel: Channel
     number: int

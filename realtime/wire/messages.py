@@ -1,9 +1,9 @@
 """
 The one vocabulary that every dialect maps to: commands up, replies and pushes down.
 
-Field names here are the field names on the wire (docs/reference/protocol.md). ``id`` is the
-client's own number for a request and comes back in its reply; a command without one gets a
-reply without one.
+Field names here are the field names on the wire (docs/reference/protocol.md). ``id`` is
+the client's own number for a request and comes back in its reply; a command without one
+gets a reply without one.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class SlowDown:
-    """Events from number ``first`` on were not taken: send them again after the delay."""
+    """
+    Events from number ``first`` on were not taken: send them again after the delay.
+    """
 
     first: int
     retry_after_s: float
@@ -142,7 +144,9 @@ class SlowDown:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """``number`` names the channel in pushes; ``data`` is a live channel's current value."""
+    """
+    ``number`` names the channel in pushes; ``data`` is a live channel's current value.
+    """
 
     channel: Channel
     number: int
@@ -152,7 +156,9 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """The reply to unsubscribe; with ``code`` and ``reason``, the server did it by itself."""
+    """
+    The reply to unsubscribe; with ``code`` and ``reason``, the server did it by itself.
+    """
 
     channel: Channel
     id: int | None = None
@@ -180,7 +186,9 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class TokenExpired:
-    """The token has expired: only refresh and ping are answered, for ``grace_s`` more."""
+    """
+    The token has expired: only refresh and ping are answered, for ``grace_s`` more.
+    """
 
     grace_s: float
 

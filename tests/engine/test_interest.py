@@ -1,4 +1,6 @@
-"""A thing is started for its first holder, stopped after its last, never both at once."""
+"""
+A thing is started for its first holder, stopped after its last, never both at once.
+"""
 
 from __future__ import annotations
 

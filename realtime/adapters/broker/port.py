@@ -17,9 +17,9 @@ class Broker(ABC):
     Carries publications to every node that has subscribers.
 
     Delivery is at most once per node; publications of one channel by one node arrive in
-    the order of publishing. The publishing node receives its own publications through the
-    same path, once. ``on_publication`` is called synchronously on the event loop and must
-    not raise. History and recovery will be further methods of this port.
+    the order of publishing. The publishing node receives its own publications through
+    the same path, once. ``on_publication`` is called synchronously on the event loop
+    and must not raise. History and recovery will be further methods of this port.
     """
 
     on_publication: OnPublication
@@ -42,9 +42,9 @@ class Broker(ABC):
         """
         Have this channel's publications delivered here.
 
-        When it returns, publications made from now on will arrive (as far as pub/sub can
-        promise). Subscribing twice is harmless. After a reconnect the broker resubscribes
-        by itself.
+        When it returns, publications made from now on will arrive (as far as pub/sub
+        can promise). Subscribing twice is harmless. After a reconnect the broker
+        resubscribes by itself.
         """
 
     @abstractmethod
@@ -53,7 +53,9 @@ class Broker(ABC):
 
     @abstractmethod
     async def probe(self) -> bool:
-        """Prove delivery: publish to a channel of this node's own and see it come back."""
+        """
+        Prove delivery: publish to a channel of this node's own and see it come back.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -23,20 +23,20 @@ class Ledger(ABC):
     """
     Cells and marks, changed together or not at all.
 
-    *Atomicity*: within one shard, a sub-batch's additions and the advance of its mark are
-    one step; a crash keeps both or neither. A commit that spans shards is one step per
-    shard. *Order*: sub-batches of one device are judged in the order given. *Repetition*:
-    a commit that raised may be repeated as it is; what had been applied is answered as a
-    duplicate. *Cancellation* may leave a commit applied.
+    *Atomicity*: within one shard, a sub-batch's additions and the advance of its mark
+    are one step; a crash keeps both or neither. A commit that spans shards is one step
+    per shard. *Order*: sub-batches of one device are judged in the order given.
+    *Repetition*: a commit that raised may be repeated as it is; what had been applied
+    is answered as a duplicate. *Cancellation* may leave a commit applied.
 
-    *Cardinality*: a counter keeps at most ``max_cells`` combinations of dimension values
-    per bucket and shard; additions for further ones go to the cell of ``OTHER_DIMS``
-    (core/naming.py), decided in the same atomic step.
+    *Cardinality*: a counter keeps at most ``max_cells`` combinations of dimension
+    values per bucket and shard; additions for further ones go to the cell of
+    ``OTHER_DIMS`` (core/naming.py), decided in the same atomic step.
 
     *Changes*: after a commit that changed a watched cell, every ledger object (on every
-    node) that watches it calls ``on_change`` once per commit and changed cell, at most once,
-    in any order between shards, in order of ``rev`` within one. Calls may be lost (pub/sub);
-    ``read`` is the truth. ``on_change`` is synchronous and must not raise.
+    node) that watches it calls ``on_change`` once per commit and changed cell, at most
+    once, in any order between shards, in order of ``rev`` within one. Calls may be lost
+    (pub/sub); ``read`` is the truth. ``on_change`` is synchronous and must not raise.
     """
 
     on_change: OnChange
@@ -82,7 +82,9 @@ class Ledger(ABC):
     async def count_unique(
         self, unions: Sequence[Sequence[CellKey]]
     ) -> list[UniqueCount]:
-        """The cardinality of each union of cells, over all shards; for unique counts."""
+        """
+        The cardinality of each union of cells, over all shards; for unique counts.
+        """
 
     @abstractmethod
     async def combinations(

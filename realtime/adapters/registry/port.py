@@ -1,5 +1,6 @@
 """
-The contract of a registry: which nodes are alive. Proved by the suite in realtime/testing.
+The contract of a registry: which nodes are alive. Proved by the suite in
+realtime/testing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class NodeReport:
 
 
 class Registry(ABC):
-    """Reports expire by themselves: a node that stops reporting is gone after *ttl_s*."""
+    """
+    Reports expire by themselves: a node that stops reporting is gone after *ttl_s*.
+    """
 
     @abstractmethod
     async def report(self, report: NodeReport, ttl_s: float) -> None:
