@@ -1,0 +1,97 @@
+"""
+The HTTP edge as one ASGI application, whole with its middleware and error answers.
+
+It is mounted in the assembly's Starlette application, whose lifespan yields the node as
+``{"node": node}``. The node is made after the application is, so everything that needs
+it is built at the first request.
+"""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from realtime.edges.http.errors import exception_handlers
+from realtime.edges.http.host import Host
+from realtime.edges.http.live import Streams
+from realtime.edges.http.middleware import (
+    CatchDefects,
+    CountRequests,
+    HideToken,
+    SetHeaders,
+)
+from realtime.edges.http.routes import table
+
+_CORS_HEADERS = ("Authorization", "X-API-Key", "Idempotency-Key")
+_CORS_EXPOSED = ("Retry-After",)
+
+
+class Edge:
+    """Answers every HTTP request; *host* is the node, when it is known beforehand."""
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host
+        self._app: ASGIApp | None = None
+        self._streams: Streams | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Build what is needed at the first request, then pass it on."""
+        if self._app is None:
+            self._app = self._build(self._host or scope["state"]["node"])
+        await self._app(scope, receive, send)
+
+    def _build(self, host: Host) -> ASGIApp:
+        self._streams = streams = Streams(host.limits.max_connections)
+        host.metrics.gauge(
+            "live_streams", "Open streams of server-sent events", lambda: len(streams)
+        )
+        app: ASGIApp = Router(table(host, streams), redirect_slashes=False)
+        app = ExceptionMiddleware(app, exception_handlers())
+        for cls, args, kwargs in reversed(_middleware(host)):
+            app = cls(app, *args, **kwargs)
+        return app
+
+    def close_streams(self) -> None:
+        """
+        End every stream of server-sent events and take none any more.
+
+        Call it when the shutdown begins: the server waits for open answers to end.
+        """
+        if self._streams is not None:
+            self._streams.close()
+
+
+def _middleware(host: Host) -> list[Middleware]:
+    return [
+        Middleware(HideToken),
+        Middleware(CountRequests, metrics=host.metrics, clock=host.parts.clock),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=host.server.allowed_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_CORS_EXPOSED,
+        ),
+        Middleware(SetHeaders),
+        Middleware(CatchDefects),
+    ]
+
+
+def routes(host: Host | None = None) -> list[BaseRoute]:
+    """
+    The edge as routes for the assembly's application; they match every path.
+
+    Without *host*, the node is found in the lifespan's state under ``node``.
+    """
+    return [Mount("", app=Edge(host))]
+
+
+def close_streams(app: Starlette) -> None:
+    """Do ``Edge.close_streams`` for the edge that is mounted in *app*."""
+    for route in app.routes:
+        if isinstance(route, Mount) and isinstance(route.app, Edge):
+            route.app.close_streams()

@@ -1,0 +1,51 @@
+"""
+The table of routes, nothing else; docs/reference/http.md describes each.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from realtime.edges.http.auth import Callers
+from realtime.edges.http.body import Bodies
+from realtime.edges.http.counters import Counters
+from realtime.edges.http.description import Description
+from realtime.edges.http.events import Events
+from realtime.edges.http.host import Host
+from realtime.edges.http.live import Live, Streams
+from realtime.edges.http.ops import Ops
+from realtime.edges.http.page import Page
+from realtime.edges.http.publish import Publishing
+
+
+def table(host: Host, streams: Streams) -> list[Route]:
+    """The routes of *host*; ``HEAD`` goes with every ``GET``."""
+    callers, bodies = Callers(host), Bodies(host.limits.max_body_bytes)
+    events = Events(host, callers, bodies)
+    publishing = Publishing(host, callers, bodies)
+    counters = Counters(host, callers)
+    live, ops = Live(host, callers, streams), Ops(host)
+    description = Description(host, callers)
+    return [
+        Route("/v1/events", events.post, methods=["POST"]),
+        Route("/v1/devices/{device}", events.mark),
+        Route("/v1/publish", publishing.publish, methods=["POST"]),
+        Route("/v1/broadcast", publishing.broadcast, methods=["POST"]),
+        Route("/v1/counters", counters.index),
+        Route("/v1/counters/{name}", counters.value),
+        Route("/v1/counters/{name}/cells", counters.cells),
+        Route("/v1/live", live.get),
+        Route("/healthz", ops.health),
+        Route("/readyz", ops.ready),
+        Route("/metrics", ops.metrics),
+        Route("/openapi.json", description.get),
+        *(_page(Page(host)) if host.server.dashboard else ()),
+    ]
+
+
+def _page(page: Page) -> list[Route]:
+    return [
+        Route("/", page.index),
+        Route("/page/{path:path}", page.file),
+        Route("/v1/page", page.describe),
+    ]
