@@ -1,0 +1,91 @@
+"""
+One port for HTTP and WebSocket: look at the first bytes, then hand the transport on.
+
+uvicorn makes one ``FrontDoor`` per accepted connection (``uvicorn.Config(http=...)``).
+Requests for the WebSocket's path go straight to our own protocol, everything else to
+uvicorn's, and after that the front door is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from realtime.edges.handshake import PATH
+from realtime.edges.host import ServerState, host_of
+from realtime.edges.websocket import WebSocketTransport
+from realtime.engine.wheel import Timer
+
+_WEBSOCKET = f"GET {PATH}".encode()
+_http_protocol = cast(Callable[..., Any], AutoHTTPProtocol)  # httptools' or h11's
+
+
+class FrontDoor(asyncio.Protocol):
+    """Waits for the beginning of the first request of a connection."""
+
+    __slots__ = (
+        "_arguments",
+        "_begun",
+        "_connections",
+        "_host",
+        "_timer",
+        "_transport",
+    )
+
+    _timer: Timer
+    _transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: object,
+        server_state: ServerState,
+        app_state: Mapping[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._arguments = (config, server_state, app_state, _loop)
+        self._connections = server_state.connections
+        self._host = host_of(app_state)
+        self._begun = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait, but not for ever."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+        wait_s = self._host.limits.hello_timeout_s
+        self._timer = self._host.wheel.schedule(self._transport.abort, wait_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Decide as soon as the path is known."""
+        begun = self._begun = self._begun + data
+        if len(begun) <= len(_WEBSOCKET) and _WEBSOCKET.startswith(begun):
+            return
+        path_ends = begun[len(_WEBSOCKET) : len(_WEBSOCKET) + 1] in (b" ", b"?")
+        if path_ends and begun.startswith(_WEBSOCKET):
+            self._hand_to(WebSocketTransport(*self._arguments))
+        else:
+            protocol = _http_protocol(*self._arguments)
+            # A proxy may ask for the WebSocket on a connection that it has used for
+            # requests before; uvicorn then hands it on to this class.
+            protocol.ws_protocol_class = WebSocketTransport
+            self._hand_to(protocol)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection: it said nothing."""
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Close: nothing has begun, so nothing is owed."""
+        self._transport.close()
+
+    def _hand_to(self, protocol: asyncio.Protocol) -> None:
+        self._leave()
+        protocol.connection_made(self._transport)
+        self._transport.set_protocol(protocol)
+        protocol.data_received(self._begun)
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._connections.discard(self)

@@ -1,0 +1,194 @@
+"""
+The opening handshake (RFC 6455, 4.2): one request head in, one response out.
+
+Pure, and nothing is kept when it is over. The rules of the RFC are ``websockets``' own;
+added are which path, which origins and which sub-protocols. Whoever is refused gets a
+plain text that says what would be right. There are no extensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from realtime.edges.proxy import TrustedProxies
+from realtime.wire.reader import SILENT
+
+PATH = "/v1/ws"
+NO_SUBPROTOCOL = ""
+"""Among the sub-protocols: clients that offer none are welcome too."""
+
+MAX_HEAD_BYTES = 16 * 1024
+"""Request line and headers together; mobile clients need a few hundred bytes."""
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class HeadTooLarge(Exception):
+    """The head of the request is over ``MAX_HEAD_BYTES``."""
+
+
+class HeadReader:
+    """Collects the head of one request."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """
+        Return the complete head and what follows it, or None if more is needed.
+
+        Raises:
+            HeadTooLarge: If it is, whether complete or not.
+        """
+        head = self._head
+        searched = max(len(head) - 3, 0)
+        head += data
+        end = head.find(b"\r\n\r\n", searched)
+        if (len(head) if end < 0 else end + 4) > MAX_HEAD_BYTES:
+            raise HeadTooLarge(f"The request's head is over {MAX_HEAD_BYTES} bytes.")
+        return (bytes(head[: end + 4]), bytes(head[end + 4 :])) if end >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whom the handshake lets in. *subprotocols* are the server's, in any order."""
+
+    subprotocols: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+    proxies: TrustedProxies
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The WebSocket is open as soon as *response* is sent."""
+
+    response: bytes
+    subprotocol: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The connection ends after *response*."""
+
+    response: bytes
+    status: int
+
+
+def shake_hands(
+    head: bytes, rules: Rules, peer: str, scheme: str
+) -> Accepted | Refused:
+    """
+    Answer the request *head*, which ends with its empty line.
+
+    *peer* is the other end of the TCP connection, *scheme* http or https, as this
+    process sees it.
+    """
+    protocol = ServerProtocol(
+        select_subprotocol=lambda _, offered: _choose(rules.subprotocols, offered),
+        logger=SILENT,
+    )
+    protocol.receive_data(head)
+    events = protocol.events_received()
+    if not events or not isinstance(events[0], Request):
+        return _refuse_unread(protocol)
+    request = events[0]
+    refused = _check_request(request, rules)
+    if refused is not None:
+        return refused
+    response = protocol.accept(request)
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        return Refused(response.serialize(), response.status_code)
+    client = rules.proxies.resolve(peer, scheme, request.headers.get_all)
+    return Accepted(response.serialize(), protocol.subprotocol or "", client.address)
+
+
+def refuse(status: HTTPStatus, text: str, **extra: str) -> Refused:
+    """Make a refusal with *text*, a sentence; *extra* headers have ``_`` for ``-``."""
+    body = f"{text}\n".encode()
+    headers = Headers(
+        [
+            ("Date", formatdate(usegmt=True)),
+            ("Connection", "close"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            *((name.replace("_", "-"), value) for name, value in extra.items()),
+        ]
+    )
+    response = Response(int(status), status.phrase, headers, body)
+    return Refused(response.serialize(), int(status))
+
+
+def _refuse_unread(protocol: ServerProtocol) -> Refused:
+    """Answer a head that is no HTTP, or one with a line that is too long."""
+    response = b"".join(protocol.data_to_send())
+    if response:
+        return Refused(response, int(response.split(b" ", 2)[1]))
+    why = getattr(protocol.handshake_exc, "__cause__", None) or "it cannot be read"
+    return refuse(HTTPStatus.BAD_REQUEST, f"This is no WebSocket request: {why}.")
+
+
+def _check_request(request: Request, rules: Rules) -> Refused | None:
+    """Check what the library leaves to us: path, host and origin."""
+    if request.path.partition("?")[0] != PATH:
+        return refuse(
+            HTTPStatus.NOT_FOUND, f"There is no WebSocket here; it is at {PATH}."
+        )
+    hosts = request.headers.get_all("Host")
+    if len(hosts) != 1:
+        text = f"A request has one Host header; this one has {len(hosts)}."
+        return refuse(HTTPStatus.BAD_REQUEST, text)
+    origins = request.headers.get_all("Origin")
+    for origin in origins:
+        if not _is_allowed(origin, rules.allowed_origins, hosts[0]):
+            text = (
+                f"Pages from {origin!r} may not connect to this server. It can be "
+                "allowed in the configuration, at server.allowed_origins."
+            )
+            return refuse(HTTPStatus.FORBIDDEN, text)
+    return None
+
+
+def _is_allowed(origin: str, allowed: Sequence[str], host: str) -> bool:
+    """Whether a browser's page from *origin* may connect."""
+    if allowed:
+        wanted = origin.lower()
+        return "*" in allowed or any(
+            wanted == one.lower().rstrip("/") for one in allowed
+        )
+    # The scheme is not compared: behind a proxy that ends TLS we may not know ours.
+    scheme, separator, authority = origin.lower().partition("://")
+    port = _DEFAULT_PORTS.get(scheme, "")
+    return bool(separator) and (
+        authority.removesuffix(port) == host.lower().removesuffix(port)
+    )
+
+
+def _choose(ours: Sequence[str], offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """
+    Return the first sub-protocol offered that is ours: the client's order counts.
+
+    Raises:
+        NegotiationError: If there is none; the handshake is answered with 400.
+    """
+    for one in offered:
+        if one in ours:
+            return one
+    if not offered and NO_SUBPROTOCOL in ours:
+        return None
+    names = " or ".join(one for one in ours if one)
+    got = ", ".join(offered) if offered else "nothing"
+    raise NegotiationError(
+        f"the client must offer {names} in Sec-WebSocket-Protocol; it offers {got}"
+    )

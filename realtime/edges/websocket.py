@@ -1,0 +1,387 @@
+"""
+One WebSocket on its transport: handshake, frames, flow control, closing handshake.
+
+asyncio calls in from below, the peer is told above (``engine.socket``). Whoever hosts
+nothing else implements these four, so they are this module's own work and tested first:
+flow control, the answer to silence (through ``last_received``), the timeout of the
+closing handshake, and letting go of everything when the connection is lost. An idle
+connection costs this object and its reader: no task, no timer, no dictionary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import Enum
+from http import HTTPStatus
+from random import randint
+from typing import Any, cast
+
+import structlog
+
+from realtime.edges.handshake import (
+    Accepted,
+    HeadReader,
+    HeadTooLarge,
+    Refused,
+    Rules,
+    refuse,
+    shake_hands,
+)
+from realtime.edges.host import ServerState, host_of
+from realtime.edges.proxy import trusted_proxies
+from realtime.engine.socket import Peer
+from realtime.engine.wheel import Timer
+from realtime.errors import GOING_AWAY, INTERNAL_CLOSE
+from realtime.wire.frames import Opcode, close_frame, server_frame
+from realtime.wire.reader import FrameReader
+
+log = structlog.get_logger(__name__)
+
+HIGH_WATER_BYTES = 64 * 1024
+"""With more than this in the transport, the peer must stop; with a quarter, go on."""
+
+RETRY_AFTER_S = (2, 8)  # between these, so that the refused do not come back together
+
+NO_CODE, LOST = 1005, 1006  # never on the wire (RFC 6455, 7.4.1)
+_CLOSE, _PING = Opcode.CLOSE, Opcode.PING
+_PING_FRAME = server_frame(Opcode.PING, b"")
+
+
+class Phase(Enum):
+    """How far a connection has come. It only ever moves down this list."""
+
+    OPENING = "opening"  # reading the request
+    OPEN = "open"
+    CLOSING = "closing"  # a close frame or a refusal is sent; waiting for the end
+    CLOSED = "closed"  # the transport is gone
+
+
+class WebSocketTransport(asyncio.Protocol):
+    """
+    An ``engine.socket.Socket`` on an asyncio transport, from the handshake to the end.
+
+    The constructor is what uvicorn expects of a ``ws=`` class.
+    """
+
+    __slots__ = (
+        "_code",
+        "_connections",
+        "_head",
+        "_heard",
+        "_host",
+        "_peer",
+        "_phase",
+        "_pong",
+        "_reader",
+        "_reading",
+        "_reason",
+        "_timer",
+        "_transport",
+        "_wheel",
+        "_writing",
+        "remote",
+        "send",
+        "subprotocol",
+    )
+
+    _transport: asyncio.Transport
+    send: Callable[[bytes], None]
+    """The transport's own ``write`` while open: nothing stands between."""
+
+    def __init__(
+        self,
+        config: object,
+        server_state: ServerState,
+        app_state: Mapping[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.remote = ""
+        self.subprotocol = ""
+        self.send = _ignore
+        self._host = host_of(app_state)
+        self._wheel = self._host.wheel
+        self._connections = server_state.connections
+        self._phase = Phase.OPENING
+        self._head: HeadReader | None = HeadReader()
+        self._reader: FrameReader | None = None
+        self._peer: Peer | None = None
+        self._timer: Timer | None = None  # of the handshake, then of the close
+        self._heard = 0.0
+        self._reading = True
+        self._writing = True  # below the high water mark
+        self._pong: bytes | None = None  # waits for the transport to drain
+        self._code, self._reason = LOST, ""
+
+    # -- asyncio.Protocol ----------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the request, but not for ever."""
+        self._transport = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        self.remote = str(address[0]) if isinstance(address, tuple) else ""
+        self._connections.add(self)
+        self._set_timer(self._host.limits.hello_timeout_s)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the messages, answer the control frames, fail on the rest."""
+        # Hot: once per chunk received.
+        reader = self._reader
+        if reader is None:
+            self._read_head(data)
+            return
+        self._heard = self._wheel.now
+        try:
+            for opcode, payload in reader.feed(data):
+                if opcode >= _CLOSE:
+                    self._control(opcode, payload)
+                elif self._phase is Phase.OPEN and self._peer is not None:
+                    self._peer.received(payload, opcode is Opcode.BINARY)
+        except Exception:
+            self._peer_failed()
+        if reader.failure is not None:
+            self._fail(*reader.failure)
+
+    def eof_received(self) -> None:
+        """
+        Give up: without a closing handshake, half a connection is worth nothing.
+
+        asyncio closes the transport when this returns, and then waits until all is
+        written, which may be never.
+        """
+        self._enter_closing(LOST, "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything and tell the peer, once."""
+        self._phase = Phase.CLOSED
+        self.send = _ignore
+        self._connections.discard(self)
+        self._cancel_timer()
+        self._head = self._reader = self._pong = None
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            try:
+                peer.closed(self._code, self._reason)
+            except Exception:
+                log.exception("peer_failed", remote=self.remote)
+
+    def pause_writing(self) -> None:
+        """Pass it on: the transport holds more than it should."""
+        self._writing = False
+        self._tell_flow()
+
+    def resume_writing(self) -> None:
+        """Pass it on, after the answer to the client's latest ping."""
+        self._writing = True
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.send(pong)
+        self._tell_flow()
+
+    # -- uvicorn -------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Say goodbye: the server stops."""
+        if self._phase is Phase.OPENING:
+            self._transport.close()
+        self.close(GOING_AWAY.code, GOING_AWAY.meaning)
+
+    # -- engine.socket.Socket ------------------------------------------------------
+
+    @property
+    def last_received(self) -> float:
+        """When bytes last came in; the present while reading is paused."""
+        return self._heard if self._reading else self._wheel.now
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        if self._phase is Phase.CLOSED:
+            return 0
+        return self._transport.get_write_buffer_size()
+
+    def ping(self) -> None:
+        """Send an empty ping."""
+        self.send(_PING_FRAME)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame and wait for the client's, for as long as is allowed."""
+        if self._phase is Phase.OPEN:
+            write = self.send
+            self._enter_closing(code, reason)
+            write(close_frame(code, reason))
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._phase is not Phase.CLOSED:
+            self._enter_closing(LOST, "")
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Take no more bytes, while the connection is open."""
+        if self._reading and self._phase is Phase.OPEN:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again; the silence meanwhile was ours."""
+        if not self._reading and self._phase is not Phase.CLOSED:
+            self._heard = self._wheel.now
+            self._reading = True
+            self._transport.resume_reading()
+
+    # -- opening -------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        """Collect the request and answer it when it is complete."""
+        if self._head is None:
+            return  # refused or hung up; what still comes is thrown away
+        try:
+            complete = self._head.feed(data)
+        except HeadTooLarge as exc:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._refuse(refuse(status, str(exc)))
+            return
+        if complete is not None:
+            self._head = None
+            self._answer(*complete)
+
+    def _answer(self, head: bytes, rest: bytes) -> None:
+        """Open the WebSocket or refuse it."""
+        outcome = self._shake_hands(head)
+        if isinstance(outcome, Refused):
+            self._refuse(outcome)
+            return
+        self.remote = outcome.remote
+        self.subprotocol = outcome.subprotocol
+        try:
+            peer = self._host.open_peer(outcome.subprotocol, outcome.remote)
+        except Exception:
+            log.exception("peer_failed", remote=self.remote)
+            text = "The server failed; it has been logged."
+            self._refuse(refuse(HTTPStatus.INTERNAL_SERVER_ERROR, text))
+            return
+        self._enter_open(peer, outcome.response)
+        if rest:
+            self.data_received(rest)
+
+    def _shake_hands(self, head: bytes) -> Accepted | Refused:
+        host, server = self._host, self._host.server
+        if not host.admit():
+            delay_s = randint(*RETRY_AFTER_S)
+            text = f"There is no room for more connections; retry in {delay_s} seconds."
+            return refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(delay_s)
+            )
+        proxies = trusted_proxies(server.trusted_proxies)
+        rules = Rules(host.subprotocols, server.allowed_origins, proxies)
+        secure = self._transport.get_extra_info("sslcontext") is not None
+        return shake_hands(head, rules, self.remote, "https" if secure else "http")
+
+    def _enter_open(self, peer: Peer, response: bytes) -> None:
+        self._cancel_timer()
+        self._phase = Phase.OPEN
+        self._peer = peer
+        self._reader = FrameReader(self._host.limits.max_frame_bytes)
+        self._heard = self._wheel.now
+        self._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        self._transport.write(response)
+        self.send = self._transport.write
+        try:
+            peer.opened(self)
+        except Exception:
+            self._peer_failed()
+
+    def _refuse(self, refused: Refused) -> None:
+        self._head = None
+        log.info("connection_refused", remote=self.remote, status=refused.status)
+        self._enter_closing(LOST, "")
+        self._transport.write(refused.response)
+        self._hang_up()
+
+    # -- open ----------------------------------------------------------------------
+
+    def _control(self, opcode: Opcode, payload: bytes) -> None:
+        """Answer a control frame."""
+        if opcode is _PING:
+            pong = server_frame(Opcode.PONG, payload)
+            if self._writing:
+                self.send(pong)
+            else:
+                # Only the latest need be answered (RFC 6455, 5.5.3). Who pings
+                # without reading must not make us keep all answers.
+                self._pong = pong
+        elif opcode is _CLOSE:
+            if self._phase is Phase.OPEN:
+                code = int.from_bytes(payload[:2], "big") if payload else NO_CODE
+                write = self.send
+                self._enter_closing(code, payload[2:].decode())
+                write(server_frame(_CLOSE, payload))
+            self._hang_up()
+
+    def _tell_flow(self) -> None:
+        """Tell the peer whether it may write."""
+        if self._phase is not Phase.OPEN or self._peer is None:
+            return
+        try:
+            if self._writing:
+                self._peer.resumed()
+            else:
+                self._peer.paused()
+        except Exception:
+            self._peer_failed()
+
+    def _peer_failed(self) -> None:
+        """Log the exception being handled and close: nobody else is touched."""
+        log.exception("peer_failed", remote=self.remote)
+        self.close(INTERNAL_CLOSE.code, INTERNAL_CLOSE.meaning)
+
+    # -- closing -------------------------------------------------------------------
+
+    def _enter_closing(self, code: int, reason: str) -> None:
+        """Send no more frames; the first cause counts."""
+        if self._phase in (Phase.OPENING, Phase.OPEN):
+            self._phase = Phase.CLOSING
+            self.send = _ignore
+            self._code, self._reason = code, reason
+            self.resume_reading()  # or the end would never be seen
+            self._set_timer(self._host.limits.close_timeout_s)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Fail the connection (RFC 6455, 7.1.7): they broke the rules."""
+        if self._phase is Phase.OPEN:
+            write = self.send
+            self._enter_closing(code, reason)
+            write(close_frame(code, reason))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """
+        Close our direction and let the client close its own.
+
+        Closing both at once would reset the connection while data of the client is
+        unread, and with it the close frame that tells the client why.
+        """
+        self._reader = None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _set_timer(self, delay_s: float) -> None:
+        self._cancel_timer()
+        self._timer = self._wheel.schedule(self._timed_out, delay_s)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _timed_out(self) -> None:
+        """Neither a request nor the end of a close may be waited for any longer."""
+        self._timer = None
+        self.abort()
+
+
+def _ignore(frame: bytes) -> None:
+    """Take the place of ``send`` when nothing may be sent."""
