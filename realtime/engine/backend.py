@@ -43,7 +43,7 @@ class BackendBatch:
     Numbered events of a backend device, as a request brings them.
 
     ``proofs`` says whose the device is; ``mark_ttl_s`` overrides how long its mark is
-    kept.
+    kept; with ``names_users`` each event may name its own user.
     """
 
     device: DeviceId
@@ -56,6 +56,7 @@ class BackendBatch:
     user: UserId | None = None
     acked: int = 0
     mark_ttl_s: float | None = None
+    names_users: bool = False
 
 
 class _Waiter:
@@ -170,6 +171,8 @@ class Backend:
         if request.sent_at is not None:
             offset.sample(request.sent_at, now)
         numbered = Numbered(request.first, request.events, request.lost)
-        sender = Sender(request.device, request.user, request.may_track)
+        sender = Sender(
+            request.device, request.user, request.may_track, request.names_users
+        )
         judged = judge_all(self._rules, sender, numbered, now, offset.seconds)
         return Submission(request.device, numbered, judged, now, request.mark_ttl_s)

@@ -16,11 +16,12 @@ from realtime.core.cells import CellKey, Delta
 from realtime.core.counters import CounterSet
 from realtime.core.events import EventRules
 from realtime.core.session import Numbered
-from realtime.errors import RejectedEvent
+from realtime.errors import BAD_EVENT, RejectedEvent
 from realtime.types import DeviceId, Event, UserId
 from realtime.wire.messages import Rejection
 
 MAX_BATCH_EVENTS = 1_000
+MAX_USER = 255  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,17 @@ def rejection_of(seq: int, exc: RejectedEvent) -> Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose events are judged."""
+    """
+    Whose events are judged.
+
+    With ``names_users``, each event may carry a ``user`` of its own: a backend sends
+    the events of many.
+    """
 
     device: DeviceId
     user: UserId | None
     may_track: Callable[[str], bool]
+    names_users: bool = False
 
 
 def judge_all(
@@ -82,11 +89,14 @@ def judge_all(
     judged: list[Event | Rejection] = []
     for seq, raw in enumerate(numbered.events, numbered.first):
         try:
+            user = sender.user
+            if sender.names_users and isinstance(raw, dict) and "user" in raw:
+                user, raw = _named_user(raw)
             event = rules.judge(
                 raw,
                 device=sender.device,
                 seq=seq,
-                user=sender.user,
+                user=user,
                 received_at=now,
                 offset_s=offset_s,
                 may_track=sender.may_track,
@@ -96,6 +106,16 @@ def judge_all(
         else:
             judged.append(event)
     return judged
+
+
+def _named_user(raw: dict[str, object]) -> tuple[UserId, dict[str, object]]:
+    """Part an event from the user that it names."""
+    user = raw["user"]
+    if not isinstance(user, str) or not 1 <= len(user) <= MAX_USER:
+        raise RejectedEvent(
+            BAD_EVENT, f"user: must be 1 to {MAX_USER} characters", field="user"
+        )
+    return UserId(user), {name: raw[name] for name in raw if name != "user"}
 
 
 class Batch:

@@ -249,6 +249,11 @@ class Node:
             and len(self.services.connections) < self.limits.max_connections
         )
 
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """What a client may offer in the handshake."""
+        return tuple(DIALECTS)
+
     def open_peer(self, subprotocol: str, remote: str) -> Connection:
         """Make the peer of a socket that has agreed on *subprotocol*."""
         dialect: Dialect = DIALECTS[subprotocol]
@@ -280,6 +285,7 @@ class Node:
         user: UserId | None = None,
         acked: int = 0,
         mark_ttl_s: float | None = None,
+        names_users: bool = False,
     ) -> TrackResult:
         """Count numbered events; return after the commit. See ``Backend.track``."""
         batch = BackendBatch(
@@ -293,6 +299,7 @@ class Node:
             user,
             acked,
             mark_ttl_s,
+            names_users,
         )
         return await self._backend.track(batch)
 

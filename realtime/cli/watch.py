@@ -1,0 +1,128 @@
+"""``realtime watch``: a line per channel in the terminal that changes as it does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import orjson
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from realtime.cli.options import new_parser
+from realtime.cli.remote import RemoteError, add_remote, headers, refusal
+from realtime.units import format_duration
+
+DESCRIPTION = """\
+Watch live channels (or any others) until Ctrl-C. On a terminal each channel has a line
+with its latest value; into a pipe or a file goes one JSON object per change.
+"""
+
+EPILOG = """\
+examples:
+  realtime watch 'live:likes;post=42;window=5m'
+  realtime watch live:quakes 'live:strongest;window=1m/1s'
+  realtime watch chat:news --key "$TOKEN" | jq .data.text
+"""
+
+CONNECT_TIMEOUT_S = 10.0
+SILENCE_S = 60.0  # the server says something every 15 s
+AGAIN_S = 1.0
+
+
+def add_parser(subparsers: Any) -> None:
+    """Describe the command's arguments."""
+    parser = new_parser(
+        subparsers, "watch", "watch counters and channels", DESCRIPTION, EPILOG
+    )
+    parser.add_argument("channel", nargs="+", help="such as live:likes;post=42")
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="stop after N values (default: never)"
+    )
+    add_remote(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until interrupted; return the exit code."""
+    console = Console()
+    asyncio.run(_on_terminal(args, console) if console.is_terminal else _as_lines(args))
+    return 0
+
+
+async def _as_lines(args: argparse.Namespace) -> None:
+    async for event in _events(args):
+        print(orjson.dumps(event).decode(), flush=True)
+
+
+async def _on_terminal(args: argparse.Namespace, console: Console) -> None:
+    latest: dict[str, tuple[object, float, int]] = {}
+    with Live(console=console, auto_refresh=False) as live:
+        async for event in _events(args):
+            _, _, changes = latest.get(event["channel"], (None, 0.0, 0))
+            latest[event["channel"]] = (event["data"], time.monotonic(), changes + 1)
+            live.update(_table(latest), refresh=True)
+
+
+def _table(latest: dict[str, tuple[object, float, int]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("channel", style="cyan", no_wrap=True)
+    table.add_column("value", justify="right", style="bold")
+    table.add_column("changes", justify="right", style="dim")
+    table.add_column("last", justify="right", style="dim")
+    now = time.monotonic()
+    for channel, (data, at, changes) in latest.items():
+        ago = format_duration(round(now - at))
+        table.add_row(channel, _shown(data), str(changes), f"{ago} ago")
+    return table
+
+
+def _shown(data: object) -> str:
+    if isinstance(data, dict) and "value" in data:
+        return str(data["value"])
+    return orjson.dumps(data).decode()
+
+
+async def _events(args: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
+    """Yield what the server pushes; connect again when the connection is lost."""
+    left = args.count
+    timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S)
+    async with httpx.AsyncClient(
+        base_url=args.url, headers=headers(args), timeout=timeout
+    ) as client:
+        heard = False
+        while True:
+            try:
+                async for event in _stream(client, args.channel):
+                    heard = True
+                    yield event
+                    left = left - 1 if left is not None else None
+                    if left == 0:
+                        return
+            except httpx.HTTPError as exc:
+                if not heard:
+                    raise RemoteError(f"{args.url} cannot be reached: {exc}") from exc
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _stream(
+    client: httpx.AsyncClient, channels: list[str]
+) -> AsyncIterator[dict[str, Any]]:
+    parameters = [("channel", channel) for channel in channels]
+    request = client.stream("GET", "/v1/live", params=parameters)
+    async with request as response:
+        if not response.is_success:
+            content = await response.aread()
+            raise refusal(response.status_code, content, response.headers)
+        kind = ""
+        async for line in response.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data" and kind == "push":
+                yield orjson.loads(value)
