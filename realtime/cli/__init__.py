@@ -1,0 +1,97 @@
+"""
+The command line: ``realtime COMMAND``.
+
+Each command is a module with ``add_parser(subparsers)``, which describes its arguments
+and sets ``run`` as what to run, and ``run(args)``, which returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from realtime import __version__
+from realtime.cli import check, token
+from realtime.errors import ConfigError, RealtimeError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 2  # also argparse's for wrong arguments
+EXIT_INTERRUPTED = 130
+
+EPILOG = """\
+examples:
+  realtime serve --demo
+      something to see at once: a page with counters, fed by a replay of real events
+  realtime check
+      is ./realtime.toml right, and what does it come to?
+  realtime token --user ann --subscribe 'chat:*' --expires 1h
+      a token for a test
+  realtime COMMAND --help
+      what a command does, with examples
+
+Settings are read from the file given by --config or REALTIME_CONFIG, or else from
+./realtime.toml; then from variables such as REALTIME_SERVER__PORT=8081; then from the
+command line.
+"""
+
+
+class Command(Protocol):
+    """A module of this package."""
+
+    def add_parser(self, subparsers: Any, /) -> None:
+        """Describe the command's arguments."""
+
+    def run(self, args: argparse.Namespace, /) -> int:
+        """Do it; return the exit code."""
+
+
+COMMANDS: tuple[Command, ...] = (check, token)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that *argv* (by default the process's) names."""
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except ConfigError as exc:
+        return _fail(exc, EXIT_CONFIG)
+    except RealtimeError as exc:
+        return _fail(exc, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough, as in `realtime check | head`. What is
+        # still buffered must not fail again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return code
+
+
+def _fail(exc: RealtimeError, code: int) -> int:
+    for line in str(exc).splitlines():
+        print(f"realtime: {line}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="realtime",
+        description="A real-time push server: events up, live counters and messages "
+        "down.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"realtime {__version__}"
+    )
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser

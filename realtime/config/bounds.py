@@ -1,0 +1,83 @@
+"""
+Between which values settings make sense, and examples of right ones for errors.
+
+Lower bounds keep the server working (a tick of nothing would only spin); upper bounds
+catch a mistaken unit. Durations are in seconds and sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+_HOUR_S = 3600.0
+_DAY_S = 86400.0
+
+BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "server.port": (0, 65535),  # 0: any free one
+        "server.workers": (1, 256),
+        "redis.timeout": (0.05, 60.0),
+        "redis.probe": (0.1, 60.0),
+        "auth.jwks_refresh": (10.0, _DAY_S),
+        "auth.leeway": (0.0, 300.0),
+        "auth.grace": (0.0, _HOUR_S),
+        "limits.max_connections": (1, 10_000_000),
+        "limits.max_frame": (_KIB, 64 * _MIB),
+        "limits.max_body": (_KIB, 256 * _MIB),
+        "limits.max_event": (64, 16 * _MIB),
+        "limits.max_batch_events": (1, 100_000),
+        "limits.max_publication": (64, 16 * _MIB),
+        "limits.max_subscriptions": (1, 100_000),
+        "limits.max_errors": (1, 1_000_000),
+        "limits.max_outbox": (4 * _KIB, 256 * _MIB),
+        "limits.hello_timeout": (0.1, 300.0),
+        "limits.close_timeout": (0.1, 60.0),
+        "limits.keepalive_default": (1.0, _DAY_S),
+        "limits.keepalive_min": (1.0, _DAY_S),
+        "limits.keepalive_max": (1.0, _DAY_S),
+        "limits.pong_timeout": (0.1, 300.0),
+        "ledger.tick": (0.01, 10.0),
+        "ledger.shards": (1, 1024),
+        "ledger.marks_ttl": (60.0, 3650 * _DAY_S),
+        "ledger.idempotency_ttl": (60.0, 365 * _DAY_S),
+        "ledger.max_pending_events": (1, 100_000_000),
+        "ledger.max_commit_events": (1, 1_000_000),
+        "ledger.heal": (0.1, _HOUR_S),
+        "events.max_age": (1.0, 36500 * _DAY_S),  # a replay may be of old events
+        "events.max_ahead": (0.0, _DAY_S),
+    }
+)
+
+_RULES = ("token", "user", "anyone")
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "events.track": _RULES,
+        "logs.format": ("auto", "json", "console"),
+        "logs.level": ("debug", "info", "warning", "error"),
+    }
+)
+
+EXAMPLES: Mapping[str, str] = MappingProxyType(
+    {
+        "server.allowed_origins": '["https://app.example.com"]',
+        "server.trusted_proxies": '["10.0.0.0/8"]',
+        "server.tls_cert": '"/etc/realtime/cert.pem"',
+        "server.tls_key": '"/etc/realtime/key.pem"',
+        "redis.url": '"redis://localhost:6379/0"',
+        "redis.url_file": '"/run/secrets/redis_url"',
+        "auth.hmac_secret": "32 random bytes or more in hexadecimal, in quotes",
+        "auth.hmac_secret_file": '"/run/secrets/hmac"',
+        "auth.public_key": '"-----BEGIN PUBLIC KEY-----..."',
+        "auth.public_key_file": '"/etc/realtime/issuer.pem"',
+        "auth.jwks_url": '"https://login.example.com/.well-known/jwks.json"',
+        "auth.issuer": '"https://login.example.com/"',
+        "auth.audience": '"realtime"',
+    }
+)
+
+SECRET = frozenset({"auth.hmac_secret", "redis.url"})
+"""Settings whose values are never quoted in an error, and hidden when shown."""

@@ -1,0 +1,58 @@
+"""
+Files that settings name: secrets read from them, certificates that must be readable.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MAX_BYTES = 64 * 1024
+"""Secrets and keys are short; anything longer is the wrong file."""
+
+HIDDEN = "(set)"
+"""What is shown in the place of a secret. It is refused as a secret."""
+
+
+def resolve(path: str, config_path: str | None) -> str:
+    """Return *path*, which the file at *config_path* says, seen from here."""
+    if config_path is None or Path(path).is_absolute():
+        return path
+    return str(Path(config_path).parent / path)
+
+
+def read_secret(path: str) -> str:
+    """
+    Return the text of a file, without the line break at its end.
+
+    Raises:
+        ValueError: With a sentence, if it cannot be read or holds nothing.
+    """
+    content = _read(path)
+    try:
+        text = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"the file {path} is not UTF-8 text") from None
+    if not text:
+        raise ValueError(f"the file {path} is empty")
+    return text
+
+
+def check_readable(path: str) -> None:
+    """
+    Raise unless the file can be read.
+
+    Raises:
+        ValueError: With a sentence that says why not.
+    """
+    _read(path)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as exc:
+        raise ValueError(f"the file {path} cannot be read: {exc.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"the file {path} is longer than {MAX_BYTES} bytes")
+    return content

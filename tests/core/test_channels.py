@@ -1,0 +1,99 @@
+"""Channels and namespaces: names that are accepted, and errors that say what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from realtime.core.channels import (
+    NamespaceDefinition,
+    Rule,
+    check_channel,
+    namespace_of,
+)
+from realtime.errors import BAD_CHANNEL, CommandError, ConfigError
+
+
+@pytest.mark.parametrize(
+    "channel, namespace",
+    [("chat:42", "chat"), ("a:b:c", "a"), ("chat", ""), (":x", ""), ("", "")],
+)
+def test_the_namespace_is_the_text_before_the_first_colon(channel, namespace):
+    """What follows may have colons of its own; without one there is no namespace."""
+    assert namespace_of(channel) == namespace
+
+
+@pytest.mark.parametrize(
+    "name", ["chat:42", "live:likes;post=42;window=1h/1m", "münchen:straße", "a:" * 127]
+)
+def test_printable_names_with_a_namespace_are_channels(name):
+    """Letters of any script, punctuation and up to 255 characters are allowed."""
+    assert check_channel(name) == name
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("", "empty"),
+        ("c:" + "x" * 254, "256 characters"),
+        ("chat", "has no namespace"),
+        (":42", "has no namespace"),
+        ("chat:a b", "character 7 of the name is a space"),
+        ("chat:\n", "U+000A"),
+        ("chat:\x00", "U+0000"),
+        ("chat:\u202e", "U+202E"),
+        ("chat:\ud800", "U+D800"),
+        ("chat:\xa0", "U+00A0"),
+    ],
+)
+def test_a_malformed_name_is_refused_and_the_offence_named(name, told):
+    """The error names the offending character by its code point and place."""
+    with pytest.raises(CommandError) as caught:
+        check_channel(name)
+    assert caught.value.code is BAD_CHANNEL
+    assert caught.value.field == "channel"
+    assert told in caught.value.reason
+
+
+@given(st.text(max_size=300))
+def test_arbitrary_text_is_a_channel_or_a_documented_error(name):
+    """Nothing but BAD_CHANNEL comes out, and its reason is printable."""
+    try:
+        check_channel(name)
+    except CommandError as exc:
+        assert exc.code is BAD_CHANNEL
+        assert exc.reason.isprintable()
+
+
+def test_a_namespace_is_closed_by_default():
+    """An empty table leaves everything to the token."""
+    definition = NamespaceDefinition.parse("chat", {})
+    assert definition == NamespaceDefinition("chat", Rule.TOKEN, Rule.TOKEN)
+
+
+def test_a_namespace_states_who_may_subscribe_and_publish():
+    """Both rules are read independently."""
+    definition = NamespaceDefinition.parse(
+        "chat", {"subscribe": "anyone", "publish": "user"}
+    )
+    assert definition.subscribe is Rule.ANYONE
+    assert definition.publish is Rule.USER
+
+
+@pytest.mark.parametrize(
+    "name, raw, key, told",
+    [
+        ("live", {}, "namespaces.live", "reserved"),
+        ("a b", {}, "namespaces.a b", "1 to 63 characters"),
+        ("chat", {"publsh": "user"}, "namespaces.chat.publsh", "mean publish?"),
+        ("chat", {"zzz": 1}, "namespaces.chat.zzz", "known are subscribe, publish"),
+        ("chat", {"publish": "all"}, "namespaces.chat.publish", '"anyone"; got \'all\''),
+        ("chat", {"publish": ["user"]}, "namespaces.chat.publish", "must be one of"),
+    ],
+)
+def test_a_wrong_namespace_is_refused_by_its_key(name, raw, key, told):
+    """The error names the dotted key and what would be right."""
+    with pytest.raises(ConfigError) as caught:
+        NamespaceDefinition.parse(name, raw)
+    assert caught.value.key == key
+    assert told in caught.value.problem
