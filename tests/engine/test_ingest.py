@@ -1,0 +1,293 @@
+"""Events wait for their tick, are committed once, and acknowledged only afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from realtime.adapters.ledger.port import Ledger
+from realtime.core.counters import CounterDefinition, CounterSet
+from realtime.core.ledger import Outcome, SubBatch, Verdict, judge
+from realtime.core.session import Numbered
+from realtime.engine.batches import Batch, Submission
+from realtime.engine.ingest import Busy, Ingest
+from realtime.engine.metrics import Metrics
+from realtime.errors import LedgerUnavailable
+from realtime.settings import LedgerSettings
+from realtime.testing.clock import ManualClock
+from realtime.types import DeviceId, Event
+from realtime.wire.messages import Rejection
+
+pytestmark = pytest.mark.anyio
+
+PHONE, TABLET = DeviceId("phone"), DeviceId("tablet")
+TICK_S = 0.1
+LIKES = CounterDefinition.parse(
+    "likes", {"event": "like", "measure": "count", "windows": ["total"]}, TICK_S
+)
+
+
+class Marks(Ledger):
+    """A ledger that keeps marks and can be told not to answer."""
+
+    def __init__(self) -> None:
+        self.marks: dict[DeviceId, int] = {}
+        self.commits: list[list[SubBatch]] = []
+        self.failures = 0
+        self.added = 0
+
+    async def commit(self, batches: Sequence[SubBatch], now: float) -> list[Outcome]:
+        self.commits.append(list(batches))
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("stopped by the test")
+        return [self._apply(batch) for batch in batches]
+
+    def _apply(self, batch: SubBatch) -> Outcome:
+        mark = self.marks.get(batch.device, 0)
+        verdict = judge(mark, batch.first, batch.last)
+        if verdict is Verdict.APPLIED:
+            mark = self.marks[batch.device] = batch.last
+            self.added += sum(
+                delta[0] for delta in batch.deltas.values() if isinstance(delta, tuple)
+            )
+        return Outcome(verdict, mark)
+
+
+Marks.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+class Sender:
+    """An origin that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+        self.marks: list[int] = []
+        self.rejected: list[Rejection] = []
+        self.expected: list[int] = []
+
+    def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
+        self.marks.append(mark)
+        self.rejected.extend(rejected)
+
+    def refused(self, expected: int) -> None:
+        self.expected.append(expected)
+
+
+class Bench:
+    """An ingest on a manual clock."""
+
+    def __init__(self, **settings: int) -> None:
+        self.clock = ManualClock(monotonic=1000.04)  # between two ticks
+        self.ledger = Marks()
+        self.metrics = Metrics()
+        self.ingest = Ingest(
+            self.ledger,
+            CounterSet([LIKES]),
+            LedgerSettings(tick_s=TICK_S, **settings),
+            self.clock,
+            self.metrics,
+            Random(1),
+        )
+
+    def submit(
+        self,
+        sender: Sender,
+        first: int,
+        count: int,
+        device: DeviceId = PHONE,
+        lost: int = 0,
+    ) -> None:
+        events = [
+            Event("like", device, seq, self.clock.time())
+            for seq in range(first, first + count)
+        ]
+        numbered = Numbered(first, events, lost)
+        self.ingest.submit(
+            sender, Submission(device, numbered, events, self.clock.time())
+        )
+
+    async def tick(self) -> None:
+        await self.clock.elapse(TICK_S)
+
+
+@asynccontextmanager
+async def running(**settings: int) -> AsyncIterator[Bench]:
+    """An ingest whose loop runs."""
+    bench = Bench(**settings)
+    task = asyncio.create_task(bench.ingest.run())
+    try:
+        yield bench
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_nothing_is_acknowledged_before_the_tick() -> None:
+    """Events wait for their commit, and their sender with them."""
+    async with running() as bench:
+        sender = Sender()
+        bench.submit(sender, 1, 3)
+        await bench.clock.elapse(0)
+        assert (sender.marks, bench.ledger.commits) == ([], [])
+
+        await bench.tick()
+
+        assert sender.marks == [3]
+
+
+async def test_consecutive_frames_become_one_sub_batch() -> None:
+    """Single events of one sender within a tick cost one sub-batch."""
+    async with running() as bench:
+        sender = Sender()
+        for seq in range(1, 6):
+            bench.submit(sender, seq, 1)
+        await bench.tick()
+
+        [[batch]] = bench.ledger.commits
+        assert (batch.first, batch.last, sender.marks) == (1, 5, [5])
+
+
+async def test_senders_are_committed_together_and_told_apart() -> None:
+    """One commit carries the sub-batches of many devices."""
+    async with running() as bench:
+        phone, tablet = Sender(), Sender()
+        bench.submit(phone, 1, 2)
+        bench.submit(tablet, 1, 5, TABLET)
+        await bench.tick()
+
+        assert (len(bench.ledger.commits), phone.marks, tablet.marks) == (1, [2], [5])
+
+
+async def test_what_was_counted_before_is_acknowledged_and_not_added() -> None:
+    """A repeated batch changes nothing but is answered."""
+    async with running() as bench:
+        bench.ledger.marks[PHONE] = 3
+        sender = Sender()
+        bench.submit(sender, 1, 3)
+        await bench.tick()
+
+        assert (sender.marks, bench.ledger.added) == ([3], 0)
+
+
+async def test_only_the_rest_of_an_overlapping_batch_is_added() -> None:
+    """The part after the mark is committed again by itself, in the same tick."""
+    async with running() as bench:
+        bench.ledger.marks[PHONE] = 3
+        sender = Sender()
+        bench.submit(sender, 2, 4)
+        await bench.tick()
+
+        assert (sender.marks, bench.ledger.added) == ([5], 2)
+
+
+async def test_a_hole_is_told_once_and_withdraws_what_follows() -> None:
+    """The sender learns the number expected; its later batches are not tried."""
+    async with running(max_commit_events=3) as bench:
+        sender = Sender()
+        bench.submit(sender, 5, 3)
+        sender.batch = None  # so that the next one is a batch of its own
+        bench.submit(sender, 8, 3)
+        await bench.tick()
+
+        assert (sender.expected, sender.marks) == ([1], [])
+        assert bench.ingest.pending_events == 0
+
+
+async def test_a_declared_hole_is_covered() -> None:
+    """Lost numbers are part of the sub-batch and add nothing."""
+    async with running() as bench:
+        sender = Sender()
+        bench.submit(sender, 4, 1, lost=3)
+        await bench.tick()
+
+        assert (sender.marks, bench.ledger.added) == ([4], 1)
+        assert bench.metrics.total(bench.metrics.events_lost) == 3
+
+
+async def test_a_commit_without_answer_is_repeated_as_it_is() -> None:
+    """Nobody is told anything until the ledger has said what it did."""
+    async with running() as bench:
+        bench.ledger.failures = 3
+        sender = Sender()
+        bench.submit(sender, 1, 2)
+        await bench.tick()
+        assert (sender.marks, bench.ingest.stalled) == ([], True)
+
+        await bench.clock.elapse(5.0)
+
+        assert (sender.marks, bench.ingest.stalled) == ([2], False)
+        assert all(commit == bench.ledger.commits[0] for commit in bench.ledger.commits)
+
+
+async def test_new_events_are_refused_while_the_ledger_does_not_answer() -> None:
+    """Refusing is safe: the device keeps its events."""
+    async with running() as bench:
+        bench.ledger.failures = 1000
+        bench.submit(Sender(), 1, 2)
+        await bench.tick()
+        with pytest.raises(Busy) as caught:
+            bench.submit(Sender(), 1, 1, TABLET)
+
+        assert caught.value.retry_after_s > 0
+
+
+async def test_what_waits_is_bounded() -> None:
+    """Past the bound events are refused, and what waits is kept."""
+    async with running(max_pending_events=10) as bench:
+        sender = Sender()
+        bench.submit(sender, 1, 10)
+        with pytest.raises(Busy, match="10 events wait"):
+            bench.submit(sender, 11, 1)
+        await bench.tick()
+
+        assert sender.marks == [10]
+
+
+async def test_a_full_commit_does_not_wait_for_the_next_tick() -> None:
+    """A backlog is committed piece by piece at once."""
+    async with running(max_commit_events=4) as bench:
+        senders = [Sender() for _ in range(5)]
+        for number, sender in enumerate(senders):
+            bench.submit(sender, 1, 4, DeviceId(f"d{number}"))
+        await bench.tick()
+
+        assert [sender.marks for sender in senders] == [[4]] * 5
+        assert len(bench.ledger.commits) == 5
+
+
+async def test_a_value_that_a_counter_cannot_use_rejects_only_its_event() -> None:
+    """The rest of the batch counts, and the bad one is named by number."""
+    amounts = CounterDefinition.parse(
+        "sales",
+        {"event": "buy", "measure": "sum", "of": "amount", "windows": ["total"]},
+        TICK_S,
+    )
+    batch = Batch(Sender(), PHONE, 1)
+    events = [
+        Event("buy", PHONE, 1, 0.0, properties={"amount": 5}),
+        Event("buy", PHONE, 2, 0.0, properties={"amount": "five"}),
+    ]
+    submission = Submission(PHONE, Numbered(1, events, 0), events, 0.0)
+    batch.add(submission, CounterSet([amounts]))
+
+    assert [(one.seq, one.name) for one in batch.rejected] == [(2, "bad_value")]
+    assert (batch.counted, batch.last) == (1, 2)
+
+
+async def test_flush_waits_for_what_was_submitted() -> None:
+    """Closing a node waits for the last commit."""
+    async with running() as bench:
+        sender = Sender()
+        bench.submit(sender, 1, 1)
+        flushed = asyncio.create_task(bench.ingest.flush())
+        await bench.clock.elapse(0)
+        assert not flushed.done()
+
+        await bench.tick()
+
+        assert flushed.done()
