@@ -10,7 +10,7 @@ PORT ?= 8080
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CLIENT := $(wildcard clients/python/pyproject.toml clients/python/setup.cfg)
 CLIENT_INSTALL := $(if $(CLIENT),-e clients/python)
 DESCRIPTION := setup.cfg pyproject.toml $(CLIENT)
