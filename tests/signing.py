@@ -46,9 +46,7 @@ def public_pem(key: Any) -> str:
 
 def private_pem(key: Any) -> str:
     """Return *key* as PEM."""
-    return key.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    ).decode()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def jwk(key: Any, **fields: Any) -> dict[str, Any]:

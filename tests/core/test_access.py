@@ -41,7 +41,11 @@ NAMESPACES = {
     "users": NamespaceDefinition("users", Rule.USER, Rule.USER),
     "open": NamespaceDefinition("open", Rule.ANYONE, Rule.ANYONE),
 }
-COUNTERS = {"likes": Counter("token"), "views": Counter("user"), "top": Counter("anyone")}
+COUNTERS = {
+    "likes": Counter("token"),
+    "views": Counter("user"),
+    "top": Counter("anyone"),
+}
 DEVELOPER = Identity(None, None, NOTHING, Kind.DEVELOPER)
 
 
@@ -198,8 +202,7 @@ def test_a_grant_to_track_is_for_the_events_it_names():
 def test_patterns_match_as_regular_expressions_would(texts, name):
     """The star is any run of characters, the empty one too; all else is literal."""
     expected = any(
-        re.fullmatch(".*".join(map(re.escape, text.split("*"))), name)
-        for text in texts
+        re.fullmatch(".*".join(map(re.escape, text.split("*"))), name) for text in texts
     )
     assert Patterns(tuple(texts)).match(name) == expected
 

@@ -87,7 +87,12 @@ def test_a_namespace_states_who_may_subscribe_and_publish():
         ("a b", {}, "namespaces.a b", "1 to 63 characters"),
         ("chat", {"publsh": "user"}, "namespaces.chat.publsh", "mean publish?"),
         ("chat", {"zzz": 1}, "namespaces.chat.zzz", "known are subscribe, publish"),
-        ("chat", {"publish": "all"}, "namespaces.chat.publish", '"anyone"; got \'all\''),
+        (
+            "chat",
+            {"publish": "all"},
+            "namespaces.chat.publish",
+            "\"anyone\"; got 'all'",
+        ),
         ("chat", {"publish": ["user"]}, "namespaces.chat.publish", "must be one of"),
     ],
 )

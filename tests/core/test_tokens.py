@@ -103,9 +103,7 @@ def test_an_unknown_kid_may_be_a_new_key():
         refused(token(ec_key("b"), "ES256", kid="b"), keys).kind
         is TokenProblem.UNKNOWN_KEY
     )
-    assert (
-        refused(token(ec_key("b"), "ES256"), keys).kind is TokenProblem.UNKNOWN_KEY
-    )
+    assert refused(token(ec_key("b"), "ES256"), keys).kind is TokenProblem.UNKNOWN_KEY
     assert refused(token(ec_key(), "ES256"), KeySet()).kind is TokenProblem.UNKNOWN_KEY
 
 
@@ -203,8 +201,7 @@ json_values = st.recursive(
 @given(
     st.dictionaries(
         st.sampled_from(["sub", "exp", "iat", "nbf", "iss", "aud", "realtime", "x"]),
-        json_values
-        | st.fixed_dictionaries({}, optional={"subscribe": json_values}),
+        json_values | st.fixed_dictionaries({}, optional={"subscribe": json_values}),
     )
 )
 def test_arbitrary_claims_are_refused_or_understood(given_claims):
