@@ -64,7 +64,7 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     if as_json and binary is not None:
         renderer, factory = [_to_json_bytes], structlog.BytesLoggerFactory(binary)
     else:
-        renderer = [_to_json_text] if as_json else [_console(stream.isatty())]
+        renderer = [_to_json_text] if as_json else _console(stream.isatty())
         factory = structlog.PrintLoggerFactory(stream)
     structlog.configure(
         processors=[
@@ -95,7 +95,7 @@ def redact(
 ) -> EventDict:
     """Hide values whose key tells that they are secret, and secrets inside texts."""
     for key, value in event.items():
-        if _SECRET_WORDS.intersection(key.lower().split("_")):
+        if _SECRET_WORDS.intersection(str(key).lower().split("_")):
             if value is not None and not isinstance(value, bool):
                 event[key] = REDACTED
         else:
@@ -134,11 +134,22 @@ def _to_json_text(logger: WrappedLogger, method: str, event: EventDict) -> str:
     return _to_json_bytes(logger, method, event).decode()
 
 
-def _console(colors: bool) -> Processor:
+def _console(colors: bool) -> list[Processor]:
     # Not the default, which prints the local variables of every frame: secrets too.
-    return structlog.dev.ConsoleRenderer(
+    renderer = structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback
     )
+    return [_escape, renderer]
+
+
+def _escape(
+    logger: WrappedLogger, method: str, event: MutableMapping[str, Any]
+) -> EventDict:
+    """Keep strangers from making lines or colours by what they call themselves."""
+    for key, value in event.items():
+        if key != "exception" and isinstance(value, str) and not value.isprintable():
+            event[key] = ascii(value)
+    return event
 
 
 class _Forwarder(logging.Handler):

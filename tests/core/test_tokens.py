@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import jwt
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime.core.access import NOTHING, Grants, Identity, Kind
 from realtime.core.tokens import (
@@ -121,7 +122,7 @@ def test_a_token_without_signature_is_refused():
 
 
 def test_a_public_key_is_no_hmac_secret():
-    """A token HMAC-signed with the public key's text is refused by its issuer's keys."""
+    """A token HMAC-signed with the public key's text is refused."""
     for key in (rsa_key(), ec_key()):
         pem = public_pem(key)
         forged = raw_token({"alg": "HS256", "typ": "JWT"}, claims(), pem.encode())
@@ -174,11 +175,18 @@ def test_headers_that_change_the_meaning_are_refused(extra):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "..", "abc", "a.b", "a.b.c.d", "é.é.é", "!!!.???.***", "e30.e30.e30"]
-    + ["\ud800.a.b", "bnVsbA.e30.", "W10.e30."],
+    ["", ".", "..", "abc", "a.b", "a.b.c.d", "é.é.é", "\ud800.a.b"],
 )
-def test_what_is_no_token_is_refused(text):
+def test_what_has_not_the_form_of_a_token_is_refused(text):
     """Whatever it is instead."""
+    assert refused(text).kind is TokenProblem.INVALID
+
+
+@pytest.mark.parametrize(
+    "text", ["!!!.???.***", "e30.e30.e30", "bnVsbA.e30.", "W10.e30.", "A.e30.e30"]
+)
+def test_a_header_that_says_nothing_is_refused(text):
+    """No base64, no object, or an object without algorithm."""
     assert refused(text).kind is TokenProblem.INVALID
 
 
@@ -206,12 +214,15 @@ json_values = st.recursive(
 )
 def test_arbitrary_claims_are_refused_or_understood(given_claims):
     """A signed token with any claims gives an identity or a TokenError."""
+    outcome: Identity | TokenError
     try:
-        identity = identity_of(given_claims, NOW, AuthSettings())
+        outcome = identity_of(given_claims, NOW, AuthSettings())
     except TokenError as exc:
-        assert exc.reason.isprintable()
+        outcome = exc
+    if isinstance(outcome, TokenError):
+        assert outcome.reason.isprintable()
     else:
-        assert identity.expires_at is not None
+        assert outcome.expires_at is not None
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b"\xff", b'{"a":NaN}'])
