@@ -119,7 +119,8 @@ REPLIES: dict[str, Reply] = {
                 43,
                 BAD_PROPERTIES.code,
                 BAD_PROPERTIES.name,
-                "properties.amount: must be a string, a number, a bool or null",
+                "property 'amount' is an object; it must be a string, a number, a "
+                "boolean or null",
             )
         ],
     ),
