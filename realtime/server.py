@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
+from starlette.applications import Starlette
 
 from realtime.app import Options, build_app
 from realtime.config import Config
 from realtime.edges.frontdoor import FrontDoor
+from realtime.edges.http import close_streams
 from realtime.errors import ConfigError
 from realtime.settings import ServerSettings
 
@@ -57,10 +59,13 @@ def address_of(server: ServerSettings, sock: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it listens."""
+    """uvicorn, telling when it listens and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Starlette, config: uvicorn.Config, started: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._app = app
         self._started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -68,11 +73,18 @@ class _Server(uvicorn.Server):
         if self.started:
             self._started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Turn readiness red and end the streams, which uvicorn would wait for."""
+        node = self.lifespan.state.get("node")
+        if node is not None:
+            node.draining = True
+        close_streams(self._app)
+        await super().shutdown(sockets=sockets)
 
-def _uvicorn_config(config: Config, options: Options) -> uvicorn.Config:
-    server = config.server
+
+def _uvicorn_config(app: Starlette, server: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
-        build_app(config, options),
+        app,
         http=FrontDoor,
         ws="none",  # the front door takes WebSocket requests before uvicorn sees them
         loop="none",
@@ -106,7 +118,8 @@ def run(
     *started* is called once connections are accepted. With *watch_parent*, the end of
     standard input means that the supervisor has died, and so ends this process too.
     """
-    server = _Server(_uvicorn_config(config, options), started)
+    app = build_app(config, options)
+    server = _Server(app, _uvicorn_config(app, config.server), started)
 
     async def main() -> None:
         if watch_parent:

@@ -16,10 +16,10 @@ import structlog
 
 from realtime import logs
 from realtime.app import Options
-from realtime.config import Config, load
+from realtime.cli.options import add_config, config_path, new_parser
+from realtime.config import Config, load, warnings
 from realtime.server import address_of, bind
 from realtime.server import run as run_server
-from realtime.settings import ServerSettings
 from realtime.workers import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -39,14 +39,9 @@ examples:
 
 def add_parser(subparsers: Any) -> None:
     """Describe the command's arguments."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "serve",
-        help="run the server",
-        description="Run the server until it is stopped (Ctrl-C or SIGTERM).",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", metavar="FILE", help="realtime.toml")
+    description = "Run the server until it is stopped (Ctrl-C or SIGTERM)."
+    parser = new_parser(subparsers, "serve", "run the server", description, EPILOG)
+    add_config(parser)
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (default 8080; 0: any free one)")
     parser.add_argument(
@@ -68,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve; return the exit code."""
     config = load(_path(args), os.environ, _overrides(args))
     logs.configure(config.logs, sys.stderr)
-    if config.server.dev:
-        _warn_of_dev(config.server)
+    for warning in warnings(config):
+        log.warning("configuration", problem=warning)
     sock = bind(config.server)
     if config.server.workers > 1 and args.worker is None:
         return _supervise(args, config, sock)
@@ -79,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> str | None:
     if args.config is None and args.demo:
         return str(resources.files("realtime.demo") / "demo.toml")
-    return str(args.config) if args.config is not None else None
+    return config_path(args)
 
 
 def _overrides(args: argparse.Namespace) -> Mapping[str, object]:
@@ -91,14 +86,6 @@ def _overrides(args: argparse.Namespace) -> Mapping[str, object]:
         "redis.url": args.redis,
     }
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _warn_of_dev(server: ServerSettings) -> None:
-    log.warning(
-        "development_mode",
-        meaning="everything is allowed to everybody who reaches this address",
-        host=server.host,
-    )
 
 
 def _options(args: argparse.Namespace) -> Options:
