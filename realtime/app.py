@@ -67,8 +67,10 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
     """Make a node of *config*, start it, and close it with everything it stands on."""
     id = new_node_id()
     adapters = await open_adapters(config.redis, config.ledger, config.counters, id)
-    jwks = JWKS(config.auth) if config.auth.jwks_url else None
+    jwks = JWKS(config.auth, options.clock) if config.auth.jwks_url else None
     try:
+        if jwks is not None:
+            await jwks.start()
         node = Node(_parts(config, options, id, adapters, jwks))
         await node.start()
         try:

@@ -5,6 +5,7 @@ Listening: one port for HTTP and WebSocket, hosted by uvicorn, stopped by signal
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -143,7 +144,7 @@ def _follow_parent(server: uvicorn.Server) -> None:
     loop = asyncio.get_running_loop()
 
     def parent_ended() -> None:
-        if not sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+        if not os.read(sys.stdin.fileno(), 1):
             loop.remove_reader(sys.stdin.fileno())
             server.should_exit = True
 

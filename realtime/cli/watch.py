@@ -113,7 +113,7 @@ async def _events(args: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
 async def _stream(
     client: httpx.AsyncClient, channels: list[str]
 ) -> AsyncIterator[dict[str, Any]]:
-    parameters = [("channel", channel) for channel in channels]
+    parameters = httpx.QueryParams([("channel", channel) for channel in channels])
     request = client.stream("GET", "/v1/live", params=parameters)
     async with request as response:
         if not response.is_success:

@@ -261,7 +261,10 @@ def refresh(connection: Connection, command: Refresh) -> Pending:
 
 async def _refresh(connection: Connection, command: Refresh) -> None:
     services = connection.services
-    identity = await services.authenticator.authenticate(command.token)
+    try:
+        identity = await services.authenticator.authenticate(command.token)
+    except Unavailable as exc:
+        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     connection.session.refresh(identity)
     connection.expect_expiry(identity)
     connection.reply(Refreshed(command.id, identity.expires_at))
