@@ -1,0 +1,88 @@
+"""
+Chooses the adapters: memory without ``redis.url``, Redis with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from realtime.adapters.broker.memory import MemoryBroker
+from realtime.adapters.broker.port import Broker
+from realtime.adapters.broker.redis import RedisBroker
+from realtime.adapters.ledger.memory import MemoryLedger
+from realtime.adapters.ledger.port import Ledger
+from realtime.adapters.ledger.redis import RedisLedger
+from realtime.adapters.redis.client import RedisLink
+from realtime.adapters.redis.pubsub import PubSub
+from realtime.adapters.registry.memory import MemoryRegistry
+from realtime.adapters.registry.port import Registry
+from realtime.adapters.registry.redis import RedisRegistry
+from realtime.core.counters import CounterSet
+from realtime.settings import LedgerSettings, RedisSettings
+from realtime.types import NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """
+    What a node stands on. ``durability`` is what Redis does with what is acknowledged
+    (see ``RedisLink.durability``); None without Redis.
+    """
+
+    ledger: Ledger
+    broker: Broker
+    registry: Registry
+    durability: str | None = None
+    pubsub: PubSub | None = field(default=None, repr=False)
+    link: RedisLink | None = field(default=None, repr=False)
+
+    def on_reconnected(self, hook: Callable[[], None]) -> None:
+        """
+        Have *hook* called after pub/sub was lost and is whole again: publications and
+        changes may have been missed. Never called without Redis.
+        """
+        if self.pubsub is not None:
+            self.pubsub.on_reconnected.append(hook)
+
+    async def aclose(self) -> None:
+        """Close them, and the connections that they share."""
+        await self.ledger.aclose()
+        await self.broker.aclose()
+        await self.registry.aclose()
+        if self.pubsub is not None:
+            await self.pubsub.aclose()
+        if self.link is not None:
+            await self.link.aclose()
+
+
+async def open_adapters(
+    redis: RedisSettings, ledger: LedgerSettings, counters: CounterSet, node: NodeId
+) -> Adapters:
+    """
+    Return adapters that are connected, and not started.
+
+    Raises:
+        ConfigError: If ``redis.url`` or ``redis.prefix`` is malformed.
+        Unavailable: If Redis does not answer.
+    """
+    if redis.url is None:
+        return Adapters(
+            MemoryLedger(counters, ledger), MemoryBroker(), MemoryRegistry()
+        )
+    link = RedisLink(redis, name=f"{redis.prefix}:{node}")
+    pubsub = PubSub(link, redis.prefix)
+    try:
+        await link.start()
+        return Adapters(
+            RedisLedger(link, pubsub, counters, ledger, redis.prefix),
+            RedisBroker(link, pubsub, redis.prefix),
+            RedisRegistry(link, redis.prefix),
+            await link.durability(),
+            pubsub,
+            link,
+        )
+    except BaseException:
+        await pubsub.aclose()
+        await link.aclose()
+        raise

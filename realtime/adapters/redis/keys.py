@@ -1,0 +1,77 @@
+"""
+Names of keys and pub/sub channels.
+
+Everything of one ledger shard carries the same hash tag, so that one script may touch
+it all: marks, cells, members of unique counts, and the channels that tell of changes.
+
+    {realtime:0.3}:m:<device>                          mark and owner of a device
+    {realtime:0.3}:c:<counter>:<grain>:<bucket>        hash: a bucket's cells by dims
+    {realtime:0.3}:u:<counter>:<grain>:<bucket>:<dims> HyperLogLog of one unique count
+    {realtime:0.3}:w:<counter>:<dims>                  channel: changes of a combination
+    realtime:b:<channel>                               channel of the broker
+    realtime:nodes                                     hash: reports of the nodes
+    realtime:ledger                                    how the ledger is laid out
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from realtime.adapters.redis.slots import SLOTS, slot_of
+from realtime.core.cells import CellKey
+from realtime.errors import ConfigError
+from realtime.types import Channel, DeviceId
+
+
+def check_prefix(prefix: str) -> str:
+    """Return *prefix*. Raises ConfigError if it would break hash tags."""
+    if not prefix or "{" in prefix or "}" in prefix:
+        problem = f"is {prefix!r}; it must not be empty nor contain braces"
+        raise ConfigError("redis.prefix", problem)
+    return prefix
+
+
+def shard_tag(prefix: str, shard: int, shards: int) -> bytes:
+    """
+    Return the hash tag of a ledger shard, braces included.
+
+    The number after the shard's is the first that puts the tag into the shard's part of
+    the slots, so that shards spread evenly over the masters of a cluster.
+    """
+    for attempt in count():
+        tag = f"{{{prefix}:{shard}.{attempt}}}".encode()
+        if slot_of(tag) * shards // SLOTS == shard:
+            return tag
+    raise AssertionError("count() is endless")
+
+
+class LedgerKeys:
+    """The names of one ledger, shard by shard."""
+
+    def __init__(self, prefix: str, shards: int) -> None:
+        self.layout = f"{check_prefix(prefix)}:ledger".encode()
+        self.tags = tuple(shard_tag(prefix, shard, shards) for shard in range(shards))
+
+    def mark(self, shard: int, device: DeviceId) -> bytes:
+        return b"%b:m:%b" % (self.tags[shard], device.encode())
+
+    def bucket(self, shard: int, counter: str, grain_s: int, bucket: int) -> bytes:
+        name = f"{counter}:{grain_s}:{bucket}".encode()
+        return b"%b:c:%b" % (self.tags[shard], name)
+
+    def members(self, shard: int, key: CellKey) -> bytes:
+        name = f"{key.counter}:{key.grain_s}:{key.bucket}:{key.dims}".encode()
+        return b"%b:u:%b" % (self.tags[shard], name)
+
+    def changes(self, shard: int, counter: str, dims: str) -> bytes:
+        return b"%b:w:%b" % (self.tags[shard], f"{counter}:{dims}".encode())
+
+
+def broker_channel(prefix: str, channel: Channel) -> bytes:
+    """Return the pub/sub channel that carries *channel*."""
+    return f"{prefix}:b:{channel}".encode()
+
+
+def nodes_key(prefix: str) -> bytes:
+    """Return the key of the registry."""
+    return f"{prefix}:nodes".encode()
