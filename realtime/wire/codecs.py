@@ -112,8 +112,8 @@ def _too_deep(value: object, openers: int) -> bool:
     Tell whether *value* is too deep; its text has this many *openers*, [ and {.
 
     Hot: once per message. Containers not seen yet are at most the openers less those
-    seen, so most messages are decided without a look into them: a batch of 20 events
-    takes 1 us, where visiting every value of it takes 10 us.
+    seen, so most messages are decided without a look into them: for a batch of 20 events
+    this takes a third of the time of decoding; visiting every value took twice that time.
     """
     if type(value) is not dict and type(value) is not list:
         return False
