@@ -47,19 +47,19 @@ def _server(server: ServerSettings) -> Iterator[ConfigError]:
         elif any(given.values()):
             other = "tls_cert" if key == "tls_key" else "tls_key"
             yield ConfigError(f"server.{other}", f"needs {key} too")
-    for index, origin in enumerate(server.allowed_origins):
+    for origin in server.allowed_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield ConfigError(
-                f"server.allowed_origins[{index}]",
+                "server.allowed_origins",
                 'must be "*" or scheme and host, such as "https://app.example.com", '
                 f"without a path; got {origin!r}",
             )
-    for index, proxy in enumerate(server.trusted_proxies):
+    for proxy in server.trusted_proxies:
         try:
             ip_network(proxy)
         except ValueError as exc:
             yield ConfigError(
-                f"server.trusted_proxies[{index}]",
+                "server.trusted_proxies",
                 f'must be an address or a network, such as "10.0.0.0/8"; {exc}',
             )
 

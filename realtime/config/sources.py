@@ -68,6 +68,9 @@ class Sources:
             if origin is not None:
                 name = origin.name if length == len(path) else ".".join(path)
                 return ConfigError(name, problem, origin.line)
+        for known, origin in self.origins.items():
+            if known[: len(path)] == path:  # a table that only variables speak of
+                return ConfigError(origin.name, problem, origin.line)
         return ConfigError(".".join(path), problem)
 
     def placed(self, exc: ConfigError) -> ConfigError:
@@ -112,7 +115,7 @@ def _read_file(sources: Sources, path: str) -> None:
         found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(exc), re.DOTALL)
         problem, line = (found[1], int(found[2])) if found else (str(exc), None)
         raise ConfigError("not valid TOML", problem, line) from exc
-    lines = key_lines(text.replace("\r\n", "\n"))
+    lines = key_lines(text)
     for key, line in lines.items():
         sources.origins[key] = Origin(".".join(key), line)
     sources.values = tree
