@@ -1,0 +1,134 @@
+"""
+The description of the API is true: requests made from it are answered as it says.
+
+Schemathesis makes valid and invalid requests of the document and checks every answer
+against it: status, content type, headers, shape, and that invalid data is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.python.asgi import shutdown_lifespans
+from starlette.applications import Starlette
+
+from realtime.clock import SystemClock
+from realtime.edges.http import routes
+from realtime.edges.http.errors import HTTP_ERRORS
+from realtime.errors import ERRORS
+from realtime.settings import AuthSettings, LedgerSettings, ServerSettings
+from tests.edges.http.support import KEY, World, bearer, running, token
+
+EXAMPLES = 40
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
+    """A node that commits at once, on the real clock."""
+    clock, ledger = SystemClock(), LedgerSettings(tick_s=0.001)
+    async with running(clock=clock, ledger=ledger) as world:
+        yield {"node": world.node}
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Any]:
+    """The document as a backend gets it, bound to the application."""
+    app = Starlette(routes=routes(), lifespan=lifespan)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=KEY)
+    schema.hook(filter_case)
+    yield schema
+    shutdown_lifespans()
+
+
+def filter_case(context: Any, case: Any) -> bool:
+    """
+    Leave out what OpenAPI cannot say: a key and numbers exclude each other.
+
+    Without an Idempotency-Key, device and first are required; with one, they and lost
+    are refused. Those rules have tests of their own.
+    """
+    if case.operation.label != "POST /v1/events" or not isinstance(case.body, dict):
+        return True
+    numbers = {"device", "first", "lost"} & {
+        name for name, value in case.body.items() if value is not None
+    }
+    if "Idempotency-Key" in (case.headers or {}):
+        return not numbers
+    lost, first = case.body.get("lost"), case.body.get("first")
+    if isinstance(lost, int) and isinstance(first, int) and lost >= first:
+        return False
+    return {"device", "first"} <= numbers
+
+
+schema = schemathesis.pytest.from_fixture("api")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_the_description_is_true(case: Any) -> None:
+    """Whatever is sent, the answer is one that the description names."""
+    case.call_and_validate(headers=KEY)
+
+
+@pytest.mark.anyio
+async def test_the_document_is_for_the_one_who_asks(world: World) -> None:
+    """Counters are described to those who may watch them; others learn the pattern."""
+
+    async def paths(headers: dict[str, str]) -> set[str]:
+        document = (await world.get("/openapi.json", headers)).json
+        return {path for path in document["paths"] if "/counters/" in path}
+
+    named = {"/v1/counters/{name}", "/v1/counters/{name}/cells"}
+    likes = {"/v1/counters/likes", "/v1/counters/likes/cells"}
+    assert await paths({}) == named
+    assert await paths(bearer(token(None))) == likes
+    assert {"/v1/counters/sales", "/v1/counters/hidden"} < await paths(KEY)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "server, auth, open",
+    [
+        (ServerSettings(), AuthSettings(), False),
+        (ServerSettings(), AuthSettings(anonymous=True), True),
+        (ServerSettings(dev=True), AuthSettings(), True),
+    ],
+)
+async def test_credentials_are_optional_where_they_are(
+    server: ServerSettings, auth: AuthSettings, open: bool
+) -> None:
+    """The document says whether requests without credentials are answered."""
+    async with running(server=server, auth=auth) as world:
+        document = (await world.get("/openapi.json")).json
+    assert ({} in document["paths"]["/v1/publish"]["post"]["security"]) is open
+
+
+@pytest.mark.anyio
+async def test_the_catalogue_is_whole(world: World) -> None:
+    """Every number and name of an error stands in the description."""
+    fault = (await world.get("/openapi.json")).json["components"]["schemas"]["Fault"]
+    codes = (*ERRORS, *HTTP_ERRORS)
+    assert set(fault["properties"]["code"]["enum"]) == {one.code for one in codes}
+    assert set(fault["properties"]["name"]["enum"]) == {one.name for one in codes}
+
+
+@pytest.mark.anyio
+async def test_every_operation_has_its_own_name(world: World) -> None:
+    """Generators of clients make a function of each operationId."""
+    document = (await world.get("/openapi.json", KEY)).json
+    names = [
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(names) == len(set(names))
