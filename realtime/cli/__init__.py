@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from realtime import __version__
-from realtime.cli import check, token
+from realtime.cli import check, publish, replay, serve, token, track, watch
 from realtime.errors import ConfigError, RealtimeError
 
 EXIT_OK = 0
@@ -49,7 +49,15 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-COMMANDS: tuple[Command, ...] = (check, token)
+COMMANDS: tuple[Command, ...] = (
+    serve,
+    check,
+    token,
+    track,
+    publish,
+    watch,
+    replay,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
