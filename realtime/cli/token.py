@@ -37,7 +37,7 @@ examples:
   realtime token --user ann --publish chat:42 --secret-file /run/secrets/hmac
   realtime token --user ann --private-key issuer.pem --key-id 2026-01
       RS256 or ES256, as the key is; --key-id names it in the key set (JWKS)
-  realtime watch live:likes --token "$(realtime token --subscribe 'live:*')"
+  realtime watch live:likes --key "$(realtime token --subscribe 'live:*')"
 """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
+from realtime.adapters.redis.address import parse_target
 from realtime.config.files import check_readable
 from realtime.config.model import Config
 from realtime.config.schema import format_bytes
@@ -89,19 +90,29 @@ def _redis(config: Config) -> Iterator[ConfigError]:
             f"{config.server.workers} processes need Redis to share counters and "
             'messages: set redis.url, such as "redis://localhost:6379/0"',
         )
-    if url is not None and not _REDIS.fullmatch(url):
-        # The value is not quoted: it may hold a password.
-        yield ConfigError(
-            "redis.url",
-            "must begin with redis://, rediss:// or unix://, or with redis+cluster:// "
-            "or redis+sentinel:// (rediss+... for TLS)",
-        )
+    if url is not None:
+        yield from _redis_url(url)
     if not _REDIS_PREFIX.fullmatch(config.redis.prefix):
         yield ConfigError(
             "redis.prefix",
             "must be 1 to 64 of A-Z, a-z, 0-9 and _ . : -; "
             f"got {config.redis.prefix!r}",
         )
+
+
+def _redis_url(url: str) -> Iterator[ConfigError]:
+    if not _REDIS.fullmatch(url):
+        # The value is not quoted: it may hold a password.
+        yield ConfigError(
+            "redis.url",
+            "must begin with redis://, rediss:// or unix://, or with redis+cluster:// "
+            "or redis+sentinel:// (rediss+... for TLS)",
+        )
+        return
+    try:
+        parse_target(url)
+    except ConfigError as exc:
+        yield exc
 
 
 def _auth(config: Config) -> Iterator[ConfigError]:

@@ -78,7 +78,19 @@ def test_redis_may_be_of_any_kind(url):
     assert loaded(redis__url=url).redis.url == url
 
 
-@pytest.mark.parametrize("url", ["localhost:6379", "http://user:hush@h", "redis"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "user:hush@localhost",
+        "http://user:hush@h",
+        "redis",
+        "redis://:hush@h:port",
+        "redis+cluster://:hush@a,b/3",
+        "redis+sentinel://:hush@a",
+        "redis://:hush@h?nonsense=1",
+    ],
+)
 def test_another_address_of_redis_is_refused_unquoted(url):
     """It may hold a password."""
     told = problem(redis__url=url)
