@@ -1,0 +1,79 @@
+"""
+How far a live channel looks back and ahead: which buckets matter at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+from realtime.core.windows import Window, WindowKind
+
+MAX_BEYOND = 64  # buckets that are read beside those of the current instance
+MAX_AHEAD_S = (
+    60.0  # events may be dated this much ahead (by default; [events] max_ahead)
+)
+MAX_AHEAD_READ = 16  # buckets of these that are read
+
+RETAIN_S = 60.0
+"""
+A closed instance is kept this long for what was accepted in time and committed late.
+
+After that, or when it is ``MAX_BEYOND`` instances old, it is no longer reported.
+"""
+
+
+class Horizon:
+    """The bounds for one window of one counter."""
+
+    __slots__ = ("_ahead", "_delay_s", "_lateness_s", "_window")
+
+    def __init__(self, window: Window, lateness_s: float, delay_s: float) -> None:
+        self._window = window
+        self._lateness_s = lateness_s
+        self._delay_s = delay_s
+        step_s = window.step_s
+        ahead = math.ceil(MAX_AHEAD_S / step_s) if step_s else 0
+        self._ahead = min(ahead, MAX_AHEAD_READ)
+
+    def first(self, now: float) -> int:
+        """Return the oldest bucket that matters."""
+        window = self._window
+        current = window.buckets(now)
+        if window.kind is not WindowKind.TUMBLING:
+            return current[0]
+        oldest = window.bucket(now - self._lateness_s - RETAIN_S)
+        return max(oldest, current[0] - (MAX_BEYOND - self._ahead))
+
+    def to_read(self, now: float) -> range:
+        """Return the buckets of a full read."""
+        return range(self.first(now), self._window.bucket(now) + self._ahead + 1)
+
+    def relevant(self, now: float) -> range:
+        """Return the buckets whose changes are taken: also some not begun yet."""
+        ahead = MAX_BEYOND if self._ahead else 0
+        return range(self.first(now), self._window.bucket(now) + ahead + 1)
+
+    def instances(self, now: float) -> range:
+        """Return the instances that are open, by their last bucket."""
+        current = self._window.bucket(now)
+        if self._window.kind is not WindowKind.TUMBLING:
+            return range(current, current + 1)
+        return range(self.first(now), current + 1)
+
+    def instance_of(self, at: float | None) -> int:
+        """Return the last bucket of the instance that ends at *at*."""
+        return 0 if at is None else round(at / self._window.step_s) - 1
+
+    def closes_at(self, last: int) -> float:
+        """
+        Return when the tumbling instance has become final.
+
+        That is one cadence after it stopped taking events, so that what came in the
+        last instant has been committed.
+        """
+        return (last + 1) * self._window.step_s + self._lateness_s + self._delay_s
+
+    def is_final(self, last: int, now: float) -> bool:
+        """Whether the instance takes no further events. Only tumbling ones end."""
+        tumbling = self._window.kind is WindowKind.TUMBLING
+        return tumbling and now >= self.closes_at(last)
