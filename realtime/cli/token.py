@@ -118,10 +118,11 @@ def _signer(args: argparse.Namespace, settings: AuthSettings) -> Signer:
             "is not set, so there is nothing to sign with; set it, or give "
             "--secret-file or --private-key",
         )
-    keys = KeySet.configured(AuthSettings(hmac_secret=secret)).keys
-    material = keys[0].material
-    assert isinstance(material, bytes)
-    return Signer(Algorithm.HS256, material)
+    try:
+        KeySet.configured(AuthSettings(hmac_secret=secret))
+    except ConfigError as exc:
+        raise ConfigError("--secret-file", exc.problem) from None
+    return Signer(Algorithm.HS256, secret.encode())
 
 
 def _read(option: str, path: str) -> str:
