@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from realtime.adapters.redis.address import parse_target
@@ -14,6 +14,7 @@ from realtime.config.files import check_readable
 from realtime.config.model import Config
 from realtime.config.schema import format_bytes
 from realtime.core.tokens import KeySet
+from realtime.edges.proxy import trusted_proxies
 from realtime.errors import ConfigError
 from realtime.settings import LimitSettings, ServerSettings
 from realtime.units import format_duration
@@ -55,14 +56,10 @@ def _server(server: ServerSettings) -> Iterator[ConfigError]:
                 'must be "*" or scheme and host, such as "https://app.example.com", '
                 f"without a path; got {origin!r}",
             )
-    for proxy in server.trusted_proxies:
-        try:
-            ip_network(proxy)
-        except ValueError as exc:
-            yield ConfigError(
-                "server.trusted_proxies",
-                f'must be an address or a network, such as "10.0.0.0/8"; {exc}',
-            )
+    try:
+        trusted_proxies(server.trusted_proxies)
+    except ConfigError as exc:
+        yield exc
 
 
 def is_loopback(host: str) -> bool:

@@ -145,11 +145,11 @@ def test_what_no_browser_sends_is_no_origin(origin):
 
 def test_a_proxy_is_an_address_or_a_network():
     """A name could be made to point elsewhere."""
-    proxies = ["10.0.0.0/8", "::1", "192.168.1.7"]
+    proxies = ["10.0.0.0/8", "::1", "192.168.1.7", "unix"]
     assert loaded(server__trusted_proxies=proxies).server.trusted_proxies
     for wrong in ("proxy.local", "10.0.0.1/8"):
         told = problem(server__trusted_proxies=["::1", wrong])
-        assert "server.trusted_proxies: must be" in told
+        assert told.startswith("server.trusted_proxies: ")
         assert wrong in told
 
 
