@@ -11,7 +11,7 @@ only reads. Medians over the turns; ratios to C.
 
 Finding (2026-11, two shared cores, uvloop 0.23, Python 3.11): C 10.1 us, the socket's
 ``send`` 1.09 times that, the hub 1.14, the hub for live channels 1.15 (in a second run
-1.17 for both). What Python adds per subscriber is about one microsecond; the rest is the
+1.17 for both). Python adds about one microsecond per subscriber; the rest is the
 kernel's.
 
     PYTHONPATH=. python benchmarks/fanout.py [--connections 1000] [--rounds 50]

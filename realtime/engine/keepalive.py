@@ -19,8 +19,11 @@ from realtime.settings import LimitSettings
 class Watched(Protocol):
     """What can be kept alive: a connection, usually."""
 
-    socket: Socket
     keepalive: Any  # the watch while there is one
+
+    @property
+    def socket(self) -> Socket:
+        """What is watched."""
 
 
 class Watch(Entry):
