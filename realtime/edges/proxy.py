@@ -31,9 +31,9 @@ UNIX = "unix"
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
-# One `name=value` of a Forwarded element; the value is a token or a quoted string.
-_PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s";,]*)\s*(?:;|$)')
-_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PAIR = re.compile(rf'\s*([A-Za-z]+)=({_QUOTED}|[^\s",;]*)\s*')
+_ELEMENT = re.compile(rf'(?:{_QUOTED}|[^",])+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,31 @@ def _x_forwarded(addresses: Sequence[str], schemes: Sequence[str]) -> list[Hop]:
 
 
 def _forwarded(values: Sequence[str]) -> list[Hop]:
-    """Read RFC 7239's header."""
-    hops: list[Hop] = []
-    for element in _ELEMENT.findall(",".join(values)):
-        pairs = {name.lower(): _unquote(text) for name, text in _PAIR.findall(element)}
-        hops.append(Hop(_strip_port(pairs.get("for", "")), _scheme(pairs.get("proto"))))
-    return hops
+    """
+    Read RFC 7239's header.
+
+    A quote that a client leaves open would swallow what the proxy appends, and with it
+    the proxy's word: the header counts as a whole or not at all.
+    """
+    text = ",".join(values)
+    if _ELEMENT.sub("", text).strip(","):
+        return []
+    return [_hop(element) for element in _ELEMENT.findall(text)]
+
+
+def _hop(element: str) -> Hop:
+    """Read what one proxy has appended; the address is empty when it is malformed."""
+    pairs: dict[str, str] = {}
+    position = 0
+    while (match := _PAIR.match(element, position)) is not None:
+        pairs[match[1].lower()] = _unquote(match[2])
+        position = match.end()
+        if element[position : position + 1] != ";":
+            break
+        position += 1
+    if position != len(element):
+        return Hop("")
+    return Hop(_strip_port(pairs.get("for", "")), _scheme(pairs.get("proto")))
 
 
 def _unquote(text: str) -> str:
