@@ -96,7 +96,9 @@ class Feed(ABC):
     @abstractmethod
     def deliver(self, data: Json, value: LiveValue | None, size: int) -> None:
         """
-        Take one publication of *size* bytes; *value* is what it says of a live channel.
+        Take one publication of *size* bytes.
+
+        *value* is what it says of a live channel, if that is news.
         """
 
 
@@ -160,7 +162,8 @@ class Watch(Feed):
     A counter's value: ``async for value in watch``.
 
     A reader that takes its time gets the latest value and never a queue. ``latest`` is
-    the last one that arrived, also without iterating.
+    the last one that arrived, also without iterating. Late changes of windows that have
+    ended are passed over: a chart that wants them subscribes to the channel instead.
     """
 
     def __init__(self, channel: str, leave: Callable[[Feed], None]) -> None:

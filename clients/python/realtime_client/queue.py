@@ -7,6 +7,7 @@ acknowledgement has covered its number, so that it can be sent again with the sa
 
 from __future__ import annotations
 
+import re
 import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -113,6 +114,20 @@ class EventQueue(ABC):
             )
 
 
+_DEVICE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_SECRET = re.compile(r"[ -~]{16,128}")
+
+
+def check_identity(device: str | None, secret: str | None) -> None:
+    """Raise ValueError unless each of them is None or what the protocol allows."""
+    if device is not None and not _DEVICE.fullmatch(device):
+        raise ValueError(
+            f"device: must be 1 to 128 of A-Z a-z 0-9 _ . : -, not {device!r}"
+        )
+    if secret is not None and not _SECRET.fullmatch(secret):
+        raise ValueError("secret: must be 16 to 128 printable ASCII characters")
+
+
 def new_device() -> str:
     """Return a device's name that nobody else has."""
     return uuid4().hex
@@ -140,6 +155,7 @@ class MemoryQueue(EventQueue):
         max_bytes: int = MAX_BYTES,
     ) -> None:
         super().__init__(max_events, max_bytes)
+        check_identity(device, secret)
         self.device = device or new_device()
         self.secret = secret or new_secret()
         self.next = 1

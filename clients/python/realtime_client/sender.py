@@ -94,7 +94,7 @@ class Sender:
         self._in_flight: deque[_InFlight] = deque()
         self._mark = 0  # the highest number that this connection has acknowledged
         self._next = self._expected = 1
-        self._sent_here = 0  # the highest number that went out on this connection
+        self._passed_over = (0, 0)  # first and last that were counted without us
         self._rewound_at = self._rewound_to = 0
         self._last_id = 0
         self._paused_until = self._last_sent = float("-inf")
@@ -128,8 +128,11 @@ class Sender:
         self._mark = max(self._mark, mark)
         while self._in_flight and self._in_flight[0].last <= mark:
             self._in_flight.popleft()
-        self._next = max(self._next, mark + 1)
-        self._expected = max(self._expected, mark + 1)
+        if mark >= self._next:
+            # What a former connection had sent: the server counted it meanwhile, but
+            # this connection's session may not know.
+            self._passed_over = (self._next, mark)
+            self._next = self._expected = mark + 1
 
     def slow_down(self, first: int, retry_after_s: float, now: float) -> None:
         """Numbers from *first* on were not taken; be silent for a while."""
@@ -217,7 +220,6 @@ class Sender:
         self._in_flight.append(_InFlight(id, run.first, run.last, lost, now))
         self._next = self._expected = run.last + 1
         self._unsent_from = max(self._unsent_from, run.last + 1)
-        self._sent_here = max(self._sent_here, run.last)
         self._last_id, self._last_sent, self._more = id, now, run.truncated
         return TrackFrame(id, run.first, lost, run.events)
 
@@ -244,7 +246,8 @@ class Sender:
         stale = id is not None and id <= self._rewound_at
         if stale and expected >= self._rewound_to:
             return  # it was sent before we went back, and says what we know
-        if expected <= self._sent_here:
+        first, last = self._passed_over
+        if not first <= expected <= last:
             self._report_lost(expected)
         self._settle_unsent(expected - 1)
         self._rewind(expected)

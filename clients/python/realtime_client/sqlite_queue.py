@@ -21,6 +21,7 @@ from realtime_client.queue import (
     EventQueue,
     MemoryQueue,
     Run,
+    check_identity,
     new_device,
     new_secret,
 )
@@ -78,6 +79,7 @@ class SQLiteQueue(EventQueue):
             raise ValueError(
                 f'synchronous: must be "NORMAL" or "FULL", not {synchronous!r}'
             )
+        check_identity(device, secret)
         self.path = Path(path)
         self._closed = False
         with self._errors():

@@ -65,15 +65,16 @@ class Entry:
         Hand a publication to the readers.
 
         A *snapshot* is what the server says on subscribing: it is right even when it
-        seems older, because the server may have started anew. Pushes are only taken
+        seems older, because the server may have started anew. Pushes are only news
         when they are newer than what is there.
         """
         value = None
         if self.channel.startswith(LIVE):
             value = read_value(self.canonical, data)
-            if value is None or not self._is_news(value, snapshot):
-                return
-            self.data, self.value = data, value
+            if value is not None and self._is_news(value, snapshot):
+                self.data, self.value = data, value
+            else:
+                value = None
         for feed in tuple(self.feeds):  # a reader told of an overflow may leave
             feed.deliver(data, value, size)
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 
 import pytest
-from client_support.manual_clock import ManualClock, eventually
+from client_support.manual_clock import ManualClock
 from client_support.scripted_server import ScriptedServer
 from realtime_client import (
-    CommandError,
-    ConnectTimeout,
-    Disconnected,
-    HandshakeRefused,
     RealtimeClient,
     State,
-    StateChange,
 )
 
 pytestmark = pytest.mark.anyio

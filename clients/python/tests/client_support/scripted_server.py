@@ -1,8 +1,8 @@
 """
 A server in this process that speaks the protocol exactly as a test tells it to.
 
-``Conversation`` is its end of one connection: the test receives what the client said and
-says what it likes. ``ScriptedServer`` listens on loopback and hands them out.
+``Conversation`` is its end of one connection: the test receives what the client said
+and says what it likes. ``ScriptedServer`` listens on loopback and hands them out.
 """
 
 from __future__ import annotations
