@@ -45,6 +45,10 @@ class Broker(ABC):
         When it returns, publications made from now on will arrive (as far as pub/sub
         can promise). Subscribing twice is harmless. After a reconnect the broker
         resubscribes by itself.
+
+        Raises:
+            BrokerUnavailable: If that is not certain in time. A channel that was not
+                subscribed before is then not subscribed.
         """
 
     @abstractmethod

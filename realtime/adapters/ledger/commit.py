@@ -1,7 +1,7 @@
 """
 What lua/commit.lua is told: sub-batches of one shard, with every cell named once.
 
-The packed argument is an array of eight:
+The packed argument is an array of eleven:
 
     1  sub-batches: [mark, first, last, ttl_ms, additions]; *additions* is flat: a cell,
        then its amounts (two for a mean), or an array of members for a unique count
@@ -9,10 +9,13 @@ The packed argument is an array of eight:
     3  by cell: its bucket
     4  by cell: the key of its HyperLogLog, or 0
     5  buckets: [key, kind, cap or 0, dims of the other cell, expires_at or 0, counter,
-       grain, number, cells of it in this commit, key of the other cell's HyperLogLog]
+       grain, number, key of the other cell's HyperLogLog or 0]
     6  the shard's number
     7  what the names of the channels of changes begin with
     8  PUBLISH or SPUBLISH
+    9  NUMSUB or SHARDNUMSUB
+    10 the field of a bucket that holds its rev
+    11 what follows the dims of a mean in the field that holds its number of events
 
 Cells and buckets are called by their place in 2 to 5, keys by their place in KEYS, both
 counted from 1. Amounts beyond what Lua's numbers hold exactly are text.
@@ -58,6 +61,12 @@ _VERDICTS: Mapping[int, Verdict] = MappingProxyType(
     }
 )
 
+# Fields of a bucket beside its cells, whose dims contain no NUL. The name of REV is so
+# long that Redis keeps the bucket as a hash table from the beginning: in the list that
+# small hashes are, finding a cell takes up to 6 us (512 fields).
+REV = b"\0rev" + b"." * 64
+EVENTS = b"\0n"
+
 _EXPIRED = 0  # in place of a cell that nobody needs any more
 
 
@@ -91,8 +100,8 @@ class CommitArguments:
         additions = self._additions(batch.deltas)
         self._batches.append((mark, batch.first, batch.last, ttl_ms, additions))
 
-    def pack(self, publish: str) -> bytes:
-        """Return the argument; *publish* is the command that tells of changes."""
+    def pack(self, pubsub: tuple[str, str]) -> bytes:
+        """Return the argument; *pubsub* are 8 and 9."""
         packed: bytes = msgpack.packb(
             (
                 self._batches,
@@ -102,7 +111,9 @@ class CommitArguments:
                 self._described,
                 self._shard,
                 self._names.changes(self._shard, "", "")[:-1],
-                publish,
+                *pubsub,
+                REV,
+                EVENTS,
             ),
             use_bin_type=False,  # Lua has one kind of strings, and cmsgpack no bin
             unicode_errors="surrogatepass",
@@ -133,11 +144,9 @@ class CommitArguments:
         if place is _EXPIRED:
             self._cells[key] = _EXPIRED
             return _EXPIRED
-        bucket = self._described[place - 1]
-        bucket[8] += 1
         self._dims_of.append(key.dims)
         self._bucket_of.append(place)
-        unique = bucket[1] == KINDS[Measure.UNIQUE]
+        unique = self._described[place - 1][1] == KINDS[Measure.UNIQUE]
         members = self._key(self._names.members(self._shard, key)) if unique else 0
         self._members_of.append(members)
         cell = self._cells[key] = len(self._dims_of)
@@ -174,7 +183,6 @@ class CommitArguments:
             counter,
             grain_s,
             number,
-            0,
             other_members,
         ]
 
@@ -183,13 +191,14 @@ class CommitArguments:
         return len(self.keys)
 
 
-def outcomes(reply: bytes) -> list[Outcome]:
-    """Read what the script returns."""
-    flat = msgpack.unpackb(reply)
-    return [
+def outcomes(reply: bytes) -> tuple[list[Outcome], str | None]:
+    """Read what the script returns: the outcomes, and what went wrong with a cell."""
+    flat, *problem = msgpack.unpackb(reply)
+    outcomes = [
         Outcome(_VERDICTS[verdict], mark)
         for verdict, mark in zip(flat[::2], flat[1::2], strict=True)
     ]
+    return outcomes, problem[0] if problem else None
 
 
 def parts(batches: Sequence[SubBatch], max_events: int) -> Iterator[list[SubBatch]]:

@@ -31,7 +31,7 @@ class Ledger(ABC):
 
     *Cardinality*: a counter keeps at most ``max_cells`` combinations of dimension
     values per bucket and shard; additions for further ones go to the cell of
-    ``OTHER_DIMS`` (core/naming.py), decided in the same atomic step.
+    ``other_dims`` (core/naming.py), decided in the same atomic step.
 
     *Changes*: after a commit that changed a watched cell, every ledger object (on every
     node) that watches it calls ``on_change`` once per commit and changed cell, at most
@@ -43,7 +43,13 @@ class Ledger(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Connect. Raises LedgerUnavailable when there is nobody to connect to."""
+        """
+        Connect.
+
+        Raises:
+            LedgerUnavailable: If there is nobody to connect to.
+            ConfigError: If what is stored was made with other settings.
+        """
 
     @abstractmethod
     async def claim(

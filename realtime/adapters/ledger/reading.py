@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+from realtime.adapters.ledger.commit import EVENTS, REV
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.keys import LedgerKeys
 from realtime.adapters.redis.line import Command
@@ -23,10 +24,6 @@ from realtime.core.measures import MAX_SUM, Measure
 MAX_FIELDS = 500  # of one HMGET: bounds how long Redis is busy with it
 MAX_COMMANDS = 250  # sent together
 SCAN_COUNT = "1000"
-
-# Fields of a bucket beside its cells; commit.lua writes them.
-REV = b"\0r"
-EVENTS = b"\0n"
 
 
 class Reading:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgpack
+import structlog
 
 from realtime.adapters.ledger.commit import CommitArguments, outcomes, parts
 from realtime.adapters.ledger.owners import owner_of
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 FORMAT = 1  # of keys and values; another one is another ledger
 
+log = structlog.get_logger()
+
+CHECK = Script.load(__package__, "check")
 CLAIM = Script.load(__package__, "claim")
 COMMIT = Script.load(__package__, "commit")
 
@@ -61,13 +65,16 @@ class RedisLedger(Ledger):
         self._settings = settings
         self._keys = LedgerKeys(prefix, settings.shards)
         self._reading = Reading(link, self._keys, counters)
-        self._publish = "SPUBLISH" if link.is_cluster else "PUBLISH"
+        self._notify = ("PUBLISH", "NUMSUB")
+        if link.is_cluster:
+            self._notify = ("SPUBLISH", "SHARDNUMSUB")
         self._watched: set[tuple[str, str]] = set()
 
     async def start(self) -> None:
         with told_as(LedgerUnavailable):
             await self._pubsub.start()
             await self._check_layout()
+            await _all([self._check_commands(shard) for shard in self._shards])
 
     async def claim(
         self, device: DeviceId, proofs: Sequence[str], acked: int, mark_ttl_s: float
@@ -177,6 +184,10 @@ class RedisLedger(Ledger):
                 f"{found!r}, not {mine!r}; keep that, or choose another redis.prefix",
             )
 
+    async def _check_commands(self, shard: int) -> None:
+        key = self._keys.check(shard)
+        await self._link.run_script(CHECK, [key], *self._notify, key)
+
     async def _commit_shard(
         self, shard: int, batches: Sequence[SubBatch], now: float
     ) -> list[Outcome]:
@@ -185,9 +196,12 @@ class RedisLedger(Ledger):
             arguments = CommitArguments(self._keys, shard, self._counters, now)
             for batch in part:
                 arguments.add(batch)
-            packed = arguments.pack(self._publish)
+            packed = arguments.pack(self._notify)
             reply = await self._link.run_script(COMMIT, arguments.keys, packed)
-            results += outcomes(reply)
+            found, problem = outcomes(reply)
+            results += found
+            if problem is not None:
+                log.error("ledger_cell_not_changed", shard=shard, reason=problem)
         return results
 
     def _changed(self, counter: str, dims: str, notice: bytes) -> None:

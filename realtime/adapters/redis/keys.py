@@ -52,6 +52,9 @@ class LedgerKeys:
         self.layout = f"{check_prefix(prefix)}:ledger".encode()
         self.tags = tuple(shard_tag(prefix, shard, shards) for shard in range(shards))
 
+    def check(self, shard: int) -> bytes:
+        return b"%b:check" % self.tags[shard]
+
     def mark(self, shard: int, device: DeviceId) -> bytes:
         return b"%b:m:%b" % (self.tags[shard], device.encode())
 

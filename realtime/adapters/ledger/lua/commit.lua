@@ -2,97 +2,85 @@
 --
 -- KEYS     marks of devices, hashes of buckets, HyperLogLogs of unique counts
 -- ARGV[1]  what to do, packed by commit.py, which describes it
--- returns  MessagePack {verdict, mark, verdict, mark, ...}, one pair per sub-batch
+-- returns  MessagePack {{verdict, mark, verdict, mark, ...}, error}: one pair per
+--          sub-batch; an error, if any, is of a cell that could not be changed
 --
--- First everything is read and decided, where an error leaves all as it was. Then the
--- marks are written, where an error (out of memory, read-only) can only come from the
--- very first write. From there on nothing may fail: a half-applied commit that is
--- repeated would count twice. Hence pcall on cells.
+-- All reading and deciding comes first: an error there leaves everything as it was. The
+-- first write is that of a mark, and whatever can stop writes (memory, a full disk, a
+-- replica) stops that one. From there on nothing may end the script, because a commit
+-- that was half applied and is repeated would not add the other half.
+--
+-- A bucket is read by one HMGET and written by one HSET, which takes a third of the
+-- time of a HINCRBY for every cell. Sums are exact all the same: what does not fit the
+-- integers that Lua's numbers hold (2^53) is left to HINCRBY as text.
 
 local APPLIED, DUPLICATE, OVERLAP, GAP = 1, 2, 3, 4
 local SUM, MIN, MAX, MEAN, UNIQUE = 1, 2, 3, 4, 5
-local EXACT = 9007199254740992 -- 2^53: below it, Lua's numbers are exact integers
+local EXACT = 9007199254740992
 local LARGEST = '9223372036854775807'
-local REV, EVENTS = '\0r', '\0n' -- fields beside cells, which contain no NUL
-local MOST_ARGUMENTS = 4000 -- unpack() is limited by Lua's stack
+local MOST = 4000 -- arguments of one command: unpack() is limited by Lua's stack
 
-local call, pcall, format = redis.call, redis.pcall, string.format
+local call, format, type, tonumber = redis.call, string.format, type, tonumber
 local commit = cmsgpack.unpack(ARGV[1])
-local batches, dims_of, bucket_of, members_of, buckets =
-  commit[1], commit[2], commit[3], commit[4], commit[5]
-local shard, channel, publish = commit[6], commit[7], commit[8]
+local batches, dims_of, bucket_of, members_of, buckets = unpack(commit, 1, 5)
+local shard, channel, publish, listeners, REV, EVENTS = unpack(commit, 6, 11)
 
 local marks, owners, ttls = {}, {}, {} -- by the index of the mark's key
-local first_amount, second_amount = {}, {} -- by cell: what applied sub-batches add
-local large = {} -- by cell: amounts that would not stay exact, as text
-local touched = {} -- cells, in the order of their first addition
+local first, second = {}, {} -- by cell: what is added; second of a mean: events
+local first_large, second_large = {}, {} -- by cell: amounts as text, beside those
+local touched = {} -- by bucket: its cells
 
-local function set_aside(cell, field, amount)
-  large[cell] = large[cell] or {}
-  table.insert(large[cell], { field, amount })
-end
-
--- Add without losing a digit: what leaves the exact range waits as text.
-local function accumulate(amounts, cell, amount, field)
+-- Without losing a digit: what would leave the exact range waits as text.
+local function sum(amounts, large, cell, amount)
   local before = amounts[cell] or 0
-  if type(amount) == 'string' then
-    set_aside(cell, field, amount)
-    amounts[cell] = before
-    return
+  if type(amount) == 'number' then
+    local after = before + amount
+    if after < EXACT and after > -EXACT then
+      amounts[cell] = after
+      return
+    end
+    amount = format('%.0f', amount)
   end
-  local after = before + amount
-  if after >= EXACT or after <= -EXACT then
-    set_aside(cell, field, format('%.0f', before))
-    after = amount
-  end
-  amounts[cell] = after
+  amounts[cell] = before
+  large[cell] = large[cell] or {}
+  table.insert(large[cell], amount)
 end
 
-local collect = {
-  [SUM] = function(cell, additions, at)
-    accumulate(first_amount, cell, additions[at], '')
-    return at + 1
-  end,
-  [MIN] = function(cell, additions, at)
-    local before = first_amount[cell]
-    if not before or additions[at] < before then
-      first_amount[cell] = additions[at]
-    end
-    return at + 1
-  end,
-  [MAX] = function(cell, additions, at)
-    local before = first_amount[cell]
-    if not before or additions[at] > before then
-      first_amount[cell] = additions[at]
-    end
-    return at + 1
-  end,
-  [MEAN] = function(cell, additions, at)
-    accumulate(first_amount, cell, additions[at], '')
-    accumulate(second_amount, cell, additions[at + 1], EVENTS)
-    return at + 2
-  end,
-  [UNIQUE] = function(cell, additions, at)
-    local members = first_amount[cell]
-    if not members then
-      first_amount[cell] = additions[at]
+-- Hot: once per cell and sub-batch.
+local function add(kind, cell, amount, events)
+  local before = first[cell]
+  if before == nil then
+    local cells = touched[bucket_of[cell]] or {}
+    cells[#cells + 1] = cell
+    touched[bucket_of[cell]] = cells
+  end
+  if kind == SUM then
+    local after = type(amount) == 'number' and (before or 0) + amount or EXACT
+    if after < EXACT and after > -EXACT then
+      first[cell] = after
     else
-      for _, member in ipairs(additions[at]) do
-        members[#members + 1] = member
-      end
+      sum(first, first_large, cell, amount)
     end
-    return at + 1
-  end,
-}
+  elseif kind == MEAN then
+    sum(first, first_large, cell, amount)
+    sum(second, second_large, cell, events)
+  elseif kind == UNIQUE then
+    first[cell] = before or {}
+    for _, member in ipairs(amount) do
+      table.insert(first[cell], member)
+    end
+  elseif before == nil or (kind == MIN) == (amount < before) then
+    first[cell] = amount
+  end
+end
 
 local function apply(additions)
-  local at = 1
-  while at < #additions do
+  local at, size = 1, #additions
+  while at < size do
     local cell = additions[at]
-    if not first_amount[cell] then
-      touched[#touched + 1] = cell
-    end
-    at = collect[buckets[bucket_of[cell]][2]](cell, additions, at + 1)
+    local kind = buckets[bucket_of[cell]][2]
+    add(kind, cell, additions[at + 1], additions[at + 2])
+    at = at + (kind == MEAN and 3 or 2)
   end
 end
 
@@ -100,177 +88,245 @@ end
 
 local answer = {}
 for _, batch in ipairs(batches) do
-  local device, first, last = batch[1], batch[2], batch[3]
+  local device, from, to = batch[1], batch[2], batch[3]
   local mark = marks[device]
   if not mark then
-    local stored = call('GET', KEYS[device])
-    if stored then
-      local digits, owner = string.match(stored, '^(%d+)(.*)$')
-      mark, owners[device] = tonumber(digits), owner
-    else
-      mark, owners[device] = 0, ''
-    end
-    marks[device] = mark
+    local digits, owner = string.match(call('GET', KEYS[device]) or '0', '^(%d+)(.*)$')
+    mark, owners[device] = tonumber(digits), owner
   end
-  local verdict
-  if first == mark + 1 then
-    verdict, mark = APPLIED, last
-    marks[device], ttls[device] = last, batch[4]
+  local verdict = GAP
+  if from == mark + 1 then
+    verdict, mark, ttls[device] = APPLIED, to, batch[4]
     apply(batch[5])
-  elseif last <= mark then
+  elseif to <= mark then
     verdict = DUPLICATE
-  elseif first <= mark then
+  elseif from <= mark then
     verdict = OVERLAP
-  else
-    verdict = GAP
   end
+  marks[device] = mark
   answer[#answer + 1] = verdict
   answer[#answer + 1] = mark
 end
 
--- 2. Advance the marks.
+-- 2. Read the buckets; what a full one has no room for goes to its other cell.
+
+local first_before, second_before, revs = {}, {}, {}
+
+local function read(key, cells, suffix, into)
+  for from = 1, #cells, MOST do
+    local fields = {}
+    for at = from, math.min(from + MOST - 1, #cells) do
+      fields[#fields + 1] = dims_of[cells[at]] .. suffix
+    end
+    local values = call('HMGET', key, unpack(fields))
+    for at, value in ipairs(values) do
+      into[cells[from + at - 1]] = value
+    end
+  end
+end
+
+local function room(key, bucket)
+  local fields = call('HLEN', key)
+  if fields == 0 then
+    return bucket[3]
+  end
+  return bucket[3] - (fields - 1) / (bucket[2] == MEAN and 2 or 1) -- one is REV
+end
+
+local function pour(from, to, kind)
+  add(kind, to, first[from], second[from])
+  for _, amount in ipairs(first_large[from] or {}) do
+    sum(first, first_large, to, amount)
+  end
+  for _, amount in ipairs(second_large[from] or {}) do
+    sum(second, second_large, to, amount)
+  end
+end
+
+local function other_cell(number, bucket, cells)
+  for _, cell in ipairs(cells) do
+    if dims_of[cell] == bucket[4] then
+      return cell
+    end
+  end
+  local cell = #dims_of + 1
+  dims_of[cell], bucket_of[cell], members_of[cell] = bucket[4], number, bucket[9]
+  return cell
+end
+
+local function overflow(number, bucket, cells, left)
+  touched[number] = {}
+  local other = other_cell(number, bucket, cells)
+  for _, cell in ipairs(cells) do
+    if first_before[cell] or left > 0 or cell == other then
+      left = left - (first_before[cell] and 0 or 1)
+      table.insert(touched[number], cell)
+    else
+      pour(cell, other, bucket[2])
+    end
+  end
+  return touched[number]
+end
+
+for number, cells in pairs(touched) do
+  local bucket = buckets[number]
+  local key = KEYS[bucket[1]]
+  read(key, cells, '', first_before)
+  if bucket[3] > 0 then
+    local new = 0
+    for _, cell in ipairs(cells) do
+      new = new + (first_before[cell] and 0 or 1)
+    end
+    local left = new > 0 and room(key, bucket) or 0
+    if new > left then
+      cells = overflow(number, bucket, cells, left)
+      read(key, cells, '', first_before)
+    end
+  end
+  if bucket[2] == MEAN then
+    read(key, cells, EVENTS, second_before)
+  end
+  revs[number] = tonumber(call('HGET', key, REV) or 0)
+end
+
+-- 3. Advance the marks: the first write.
 
 for device, ttl in pairs(ttls) do
   local value = format('%.0f', marks[device]) .. owners[device]
   call('SET', KEYS[device], value, 'PX', ttl)
 end
 
--- 3. Change each cell once.
+-- 4. Change each cell once.
 
-local room = {} -- by bucket: how many new cells it can take; false when it is plenty
+local problem
 
-local function has_room(number, bucket, key, dims)
-  local left = room[number]
-  if left == nil then
-    local fields = call('HLEN', key)
-    if bucket[2] == MEAN then
-      fields = fields / 2
-    end
-    -- The field of the bucket's rev (half of one, for a mean) is rounded away.
-    local cells = bucket[2] == UNIQUE and fields or math.max(0, math.ceil(fields - 1))
-    left = bucket[3] - cells
-    if left >= bucket[9] then
-      left = false
-    end
-    room[number] = left
-  end
-  if not left or call('HEXISTS', key, dims) == 1 then
-    return true
-  end
-  if left <= 0 then
-    return false
-  end
-  room[number] = left - 1
-  return true
-end
-
-local function increment(key, field, amount)
-  local result = pcall('HINCRBY', key, field, amount)
-  if type(result) == 'table' then -- it would overflow: saturate
-    result = string.sub(amount, 1, 1) == '-' and '-' .. LARGEST or LARGEST
-    pcall('HSET', key, field, result)
-  elseif result >= EXACT or result <= -EXACT then
-    result = pcall('HGET', key, field) -- the number has lost its last digits
+-- Go on after an error, such as that of a key that somebody else has written.
+local function try(...)
+  local result = redis.pcall(...)
+  if type(result) == 'table' and result.err then
+    problem = result.err
+    return nil
   end
   return result
 end
 
-local function increment_all(key, dims, cell, amounts, suffix)
-  for _, one in ipairs(large[cell] or {}) do
-    if one[1] == suffix then
-      increment(key, dims .. suffix, one[2])
-    end
+local function increment(key, field, amount)
+  local result = redis.pcall('HINCRBY', key, field, amount)
+  if type(result) == 'table' then -- it would overflow: saturate
+    local sign = string.sub(amount, 1, 1) == '-' and '-' or ''
+    try('HSET', key, field, sign .. LARGEST)
   end
-  return increment(key, dims .. suffix, format('%.0f', amounts[cell]))
 end
 
-local function improve(key, dims, amount, smaller)
-  local before = tonumber(pcall('HGET', key, dims) or nil)
-  if before and (before == amount or (before < amount) == smaller) then
-    return nil
+-- Return the new amount; it is written, or among what is to be written.
+local function grow(key, field, before, amount, large, writes)
+  local known = before and tonumber(before) or 0
+  local after = known + amount
+  local least, most = math.min(known, after), math.max(known, after)
+  if not large and most < EXACT and least > -EXACT then
+    writes[#writes + 1] = field
+    writes[#writes + 1] = format('%.0f', after)
+    return after
   end
-  pcall('HSET', key, dims, format('%.0f', amount))
-  return amount
+  for _, text in ipairs(large or {}) do
+    increment(key, field, text)
+  end
+  increment(key, field, format('%.0f', amount))
+  return try('HGET', key, field)
 end
 
-local function add_members(key, members)
-  local changed = 0
-  for from = 1, #members, MOST_ARGUMENTS do
-    local to = math.min(from + MOST_ARGUMENTS - 1, #members)
-    local result = pcall('PFADD', key, unpack(members, from, to))
-    if result == 1 then
-      changed = 1
-    end
+local function enlist(key, members)
+  local changed = false
+  for from = 1, #members, MOST do
+    local to = math.min(from + MOST - 1, #members)
+    changed = try('PFADD', key, unpack(members, from, to)) == 1 or changed
   end
-  return changed == 1
+  return changed
 end
 
--- Each returns the cell's new state, or nil if it is as it was.
-local change = {
-  [SUM] = function(key, dims, cell)
-    return { increment_all(key, dims, cell, first_amount, '') }
-  end,
-  [MIN] = function(key, dims, cell)
-    local best = improve(key, dims, first_amount[cell], true)
-    return best and { best }
-  end,
-  [MAX] = function(key, dims, cell)
-    local best = improve(key, dims, first_amount[cell], false)
-    return best and { best }
-  end,
-  [MEAN] = function(key, dims, cell)
-    return {
-      increment_all(key, dims, cell, first_amount, ''),
-      increment_all(key, dims, cell, second_amount, EVENTS),
-    }
-  end,
-  [UNIQUE] = function(_, _, cell, members_key)
-    return add_members(members_key, first_amount[cell]) and {} or nil
-  end,
-}
-
-local revs = {} -- by bucket
-local notices = {} -- by channel: what to tell, by bucket
-
-local function next_rev(number, bucket, key, dims, members_key)
-  if bucket[2] == UNIQUE then
-    local rev = pcall('HINCRBY', key, dims, 1)
-    if rev == 1 and bucket[5] > 0 then
-      pcall('EXPIREAT', members_key, bucket[5])
+-- Return the cell's rev and its new state, or nil if it is as it was.
+local function change(bucket, key, cell, rev, writes)
+  local kind, dims = bucket[2], dims_of[cell]
+  local before, amount = first_before[cell], first[cell]
+  if kind == SUM then
+    return rev, grow(key, dims, before, amount, first_large[cell], writes)
+  elseif kind == MEAN then
+    local total = grow(key, dims, before, amount, first_large[cell], writes)
+    local events, large = second[cell], second_large[cell]
+    dims, before = dims .. EVENTS, second_before[cell]
+    return rev, total, grow(key, dims, before, events, large, writes)
+  elseif kind == UNIQUE then
+    local members_key = KEYS[members_of[cell]]
+    if not enlist(members_key, amount) then
+      return nil
     end
+    if not before and bucket[5] > 0 then
+      try('EXPIREAT', members_key, bucket[5])
+    end
+    rev = (before or 0) + 1 -- each of these has its own
+    writes[#writes + 1] = dims
+    writes[#writes + 1] = rev
     return rev
   end
-  revs[number] = revs[number] or pcall('HINCRBY', key, REV, 1)
-  return revs[number]
+  before = before and tonumber(before)
+  if before and (before == amount or (kind == MIN) == (before < amount)) then
+    return nil
+  end
+  writes[#writes + 1] = dims
+  writes[#writes + 1] = format('%.0f', amount)
+  return rev, amount
 end
 
-for _, cell in ipairs(touched) do
-  local number = bucket_of[cell]
-  local bucket = buckets[number]
-  local key, dims, members_key = KEYS[bucket[1]], dims_of[cell], KEYS[members_of[cell]]
-  if bucket[3] > 0 and not has_room(number, bucket, key, dims) then
-    dims, members_key = bucket[4], KEYS[bucket[10]]
+-- 5. Tell those who watch. Most changes interest nobody: ask before composing.
+
+local notices = {} -- by channel
+
+local function channels_of(bucket, cells)
+  local names, heard = {}, {}
+  for at, cell in ipairs(cells) do
+    names[at] = channel .. bucket[6] .. ':' .. dims_of[cell]
   end
-  local state = change[bucket[2]](key, dims, cell, members_key)
-  if state then
-    local rev = next_rev(number, bucket, key, dims, members_key)
-    if bucket[5] > 0 then
-      pcall('EXPIREAT', key, bucket[5])
+  for from = 1, #names, MOST do
+    local to = math.min(from + MOST - 1, #names)
+    local counts = try('PUBSUB', listeners, unpack(names, from, to)) or {}
+    for at = 2, #counts, 2 do
+      heard[from + at / 2 - 1] = tonumber(counts[at]) > 0
     end
-    local name = channel .. bucket[6] .. ':' .. dims
-    notices[name] = notices[name] or {}
-    notices[name][number] = { bucket[7], bucket[8], rev, unpack(state) }
+  end
+  return names, heard
+end
+
+local function announce(bucket, name, ...)
+  local notice = notices[name] or { shard }
+  notice[#notice + 1] = { bucket[7], bucket[8], ... }
+  notices[name] = notice
+end
+
+for number, cells in pairs(touched) do
+  local bucket, rev = buckets[number], revs[number] + 1
+  local key = KEYS[bucket[1]]
+  local names, heard = channels_of(bucket, cells)
+  local writes = { REV, rev }
+  local changed = false
+  for at, cell in ipairs(cells) do
+    local cell_rev, amount, events = change(bucket, key, cell, rev, writes)
+    if cell_rev and heard[at] then
+      announce(bucket, names[at], cell_rev, amount, events)
+    end
+    changed = changed or cell_rev
+  end
+  if changed then
+    for from = 1, #writes, MOST do
+      try('HSET', key, unpack(writes, from, math.min(from + MOST - 1, #writes)))
+    end
+    if bucket[5] > 0 then
+      try('EXPIREAT', key, bucket[5])
+    end
   end
 end
 
--- 4. Tell whoever watches; without listeners this costs a look into a table.
-
-for name, by_bucket in pairs(notices) do
-  local notice = { shard }
-  for _, entry in pairs(by_bucket) do
-    notice[#notice + 1] = entry
-  end
-  pcall(publish, name, cmsgpack.pack(notice))
+for name, notice in pairs(notices) do
+  try(publish, name, cmsgpack.pack(notice))
 end
 
-return cmsgpack.pack(answer)
+return cmsgpack.pack({ answer, problem })
