@@ -166,7 +166,8 @@ class LiveState:
         # Events may be dated a little ahead: then their bucket begins with them.
         instants = [float(bucket * window.step_s) for bucket in self._cells]
         if window.kind is WindowKind.TUMBLING:
-            instants += [self._horizon.closes_at(last) for last in self._known()]
+            something = {*self._cells, *self._told}
+            instants += [self._horizon.closes_at(last) for last in something]
             if self._told.shows_something:
                 instants += self._next_instance(now)
         elif not self._unique:  # data leaves the window
@@ -202,6 +203,7 @@ class LiveState:
         """After the first full read: take it as told."""
         if not self._loaded:
             self._loaded = True
+            self._told.begin(self.current(now))
             self.publications(now)
 
     def _reading(self, last: int) -> Reading | None:
@@ -211,16 +213,13 @@ class LiveState:
         count = self._counts.get(last)
         return None if count is None else Reading(count.count, count.rev)
 
-    def _known(self) -> set[int]:
-        """Return the tumbling instances of which anything is known or was told."""
-        return {*self._cells, *self._counts, *self._told}
-
     def _reportable(self, now: float) -> list[int]:
         """Return the instances that may be news, the oldest first."""
         current = self._window.bucket(now)
         if self._window.kind is not WindowKind.TUMBLING:
             return [current]
-        return sorted(last for last in {*self._known(), current} if last <= current)
+        known = {*self._cells, *self._counts, *self._told, current}
+        return sorted(last for last in known if last <= current)
 
     def _next_instance(self, now: float) -> list[float]:
         end = self._window.end(now)

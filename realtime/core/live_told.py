@@ -33,6 +33,10 @@ class Told:
         """Whether watchers see a value other than that of nothing."""
         return self._front.value != self._empty
 
+    def begin(self, current: LiveValue) -> None:
+        """Take *current* as what the first watcher is told by the reply."""
+        self._front = current
+
     def news(self, last: int, reading: Reading, now: float) -> LiveValue | None:
         """Return what to tell of the instance now, as told; None if it is no news."""
         told = self._by_instance.get(last)
@@ -41,11 +45,11 @@ class Told:
             final = final or told.final
             if told.value == reading.value and told.final == final:
                 return None
-        elif not self._is_worth_telling(last, reading):
+        elif not self._is_worth_telling(last, reading, final):
             return None
         value = LiveValue(reading.value, self._window.end_of(last), reading.rev, final)
         self._by_instance[last] = value
-        if not self._is_before_front(value.at):
+        if value.at == self._front.at or self._is_after_front(last):
             self._front = value
         return value
 
@@ -54,16 +58,15 @@ class Told:
         for last in [each for each in self._by_instance if each < before]:
             del self._by_instance[last]
 
-    def _is_worth_telling(self, last: int, reading: Reading) -> bool:
+    def _is_worth_telling(self, last: int, reading: Reading, final: bool) -> bool:
         """Whether an instance that was never told of is news."""
         if self._window.kind is WindowKind.SLIDING:
             return reading.value != self._front.value
-        if reading.rev:
+        if reading.value != self._empty or (final and reading.rev):
             return True
-        # A new instance without events: news only to those who see something else.
-        starts = not self._is_before_front(self._window.end_of(last))
-        return starts and self.shows_something
+        # A new instance that starts at nothing: news to those who see something else.
+        return self.shows_something and self._is_after_front(last)
 
-    def _is_before_front(self, at: float | None) -> bool:
-        front = self._front.at
-        return at is not None and front is not None and at < front
+    def _is_after_front(self, last: int) -> bool:
+        end, front = self._window.end_of(last), self._front.at
+        return end is not None and front is not None and end > front
