@@ -30,8 +30,7 @@ MAX_CHARS = 255
 KEYED = "idem/"
 """Begins the device of a key; no client can name such a device, for the slash."""
 
-_NUMBERED = ("device", "first", "events", "lost", "sent_at", "user", "secret")
-_KEYED = ("events", "sent_at", "user", "secret")
+_FIELDS = ("device", "first", "events", "lost", "sent_at", "user", "secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,11 @@ class Events:
         caller = await self._callers.of(request)
         key = _idempotency_key(request)
         decoded, raw = await self._bodies.read(request)
+        body = Body(decoded, _FIELDS)
         if key is None:
-            result = await self._numbered(caller, Body(decoded, _NUMBERED))
+            result = await self._numbered(caller, body)
         else:
-            result = await self._keyed(caller, Body(decoded, _KEYED), key, raw)
+            result = await self._keyed(caller, body, key, raw)
         return JSONResponse(
             {
                 "acked": result.acked,
@@ -96,6 +96,7 @@ class Events:
     async def _keyed(
         self, caller: Caller, body: Body, key: str, raw: bytes
     ) -> TrackResult:
+        body.without(("device", "first", "lost"), "the Idempotency-Key stands for it")
         batch = _read(caller, body)
         owner = batch.proofs[-1]
         name = sha256(f"{len(owner)}:{owner}:{key}".encode()).hexdigest()

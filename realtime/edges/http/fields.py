@@ -66,6 +66,12 @@ class Body:
             refuse(name, "is missing")
         return self._checked(name, check)
 
+    def without(self, names: Collection[str], reason: str) -> None:
+        """Refuse the fields that have no place here."""
+        for name in names:
+            if self._fields.get(name) is not None:
+                refuse(name, f"must be left out: {reason}")
+
     def _checked(self, name: str, check: Callable[[object], T]) -> T:
         try:
             return check(self._fields[name])
@@ -74,9 +80,19 @@ class Body:
 
 
 def integer(low: int) -> Callable[[object], int]:
-    """Take an integer from *low* to 2**53 - 1."""
-    check = checks.integer(low, checks.MAX_SAFE)
-    return lambda value: cast(int, check(value))
+    """
+    Take an integer from *low* to 2**53 - 1.
+
+    1.0 is one too, as it is for JSON Schema, which describes this API to others.
+    """
+    exact = checks.integer(low, checks.MAX_SAFE)
+
+    def check(value: object) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return cast(int, exact(value))
+
+    return check
 
 
 def text(longest: int) -> Callable[[object], str]:
@@ -152,7 +168,7 @@ class Query:
         return at
 
 
-_NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+_NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _LOST_PLUS = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:?[0-9]{2}$)")
 
 

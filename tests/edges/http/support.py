@@ -161,7 +161,6 @@ class Exchange:
         await self._open.wait()
         self.sent.append(message)
 
-    @property
     def done(self) -> bool:
         """Whether the application has returned."""
         assert self.task is not None
@@ -229,7 +228,7 @@ class World:
         exchange.feed(body or b"")
         for _ in range(200):
             await settle()
-            if exchange.done:
+            if exchange.done():
                 break
             await self.clock.elapse(0.1)
         assert exchange.task is not None

@@ -48,7 +48,7 @@ def test_an_instant_is_a_number_or_a_date(text: str, at: float) -> None:
         "inf",
         "1_0",
         "0x10",
-        "1e99",
+        "1e999",
         "\u0661",
         "2023-13-01",
         "99999999999999",

@@ -220,7 +220,7 @@ async def test_a_client_that_leaves_takes_its_subscriptions(world: World) -> Non
     assert (subscriptions(world), open_streams(world)) == (2, 1)
     stream.leave()
     await settle()
-    assert stream.done
+    assert stream.done()
     assert stream.task is not None
     assert stream.task.exception() is None
     assert (subscriptions(world), open_streams(world)) == (0, 0)
@@ -234,7 +234,7 @@ async def test_a_client_that_leaves_while_clogged(world: World) -> None:
     await publish(world, "chat:1")
     stream.leave()
     await settle()
-    assert stream.done
+    assert stream.done()
     assert subscriptions(world) == 0
 
 
@@ -249,7 +249,7 @@ async def test_a_slow_reader_gets_the_latest_value(world: World) -> None:
     await settle()
     values = [data["data"]["value"] for _, data in parse(stream.body)]
     assert values == [0, 1, 7]
-    assert not stream.done
+    assert not stream.done()
 
 
 async def test_a_slow_reader_of_messages_is_ended() -> None:
@@ -261,12 +261,12 @@ async def test_a_slow_reader_of_messages_is_ended() -> None:
         slow.clog()
         for _ in range(10):
             await publish(world, "chat:1", b'"%b"' % (b"x" * 500))
-        assert not slow.done
+        assert not slow.done()
         slow.unclog()
         await settle()
         assert end_of(slow)["name"] == "slow"
         assert slow.complete
-        assert slow.done
+        assert slow.done()
         assert subscriptions(world) == 1
         assert len(list(parse(quick.body))) == 10
 
@@ -280,9 +280,9 @@ async def test_a_reader_that_never_reads_is_cut() -> None:
         for _ in range(10):
             await publish(world, "chat:1", b'"%b"' % (b"x" * 500))
         await world.clock.elapse(4.9)
-        assert not stream.done
+        assert not stream.done()
         await world.clock.elapse(0.2)
-        assert stream.done
+        assert stream.done()
         assert not stream.complete
         assert subscriptions(world) == 0
 
@@ -293,7 +293,7 @@ async def test_a_reader_that_stalls_is_cut(world: World) -> None:
     stream.clog()
     await world.like("42", 1)
     await world.clock.elapse(STALL_S + 20 + world.node.limits.close_timeout_s)
-    assert stream.done
+    assert stream.done()
     assert subscriptions(world) == 0
 
 
@@ -302,11 +302,11 @@ async def test_a_stream_ends_with_its_token(world: World) -> None:
     headers = bearer(token(expires_in_s=60, subscribe=["chat:1"]))
     stream = await watch(world, "chat:1", **headers)
     await world.clock.elapse(59)
-    assert not stream.done
+    assert not stream.done()
     await world.clock.elapse(2)
     assert end_of(stream)["name"] == "token_expired"
     assert end_of(stream)["reconnect"] is False
-    assert stream.done
+    assert stream.done()
 
 
 async def test_a_shutdown_ends_every_stream(world: World) -> None:
@@ -318,7 +318,7 @@ async def test_a_shutdown_ends_every_stream(world: World) -> None:
         assert end_of(stream)["name"] == "going_away"
         assert end_of(stream)["reconnect"] is True
         assert stream.complete
-        assert stream.done
+        assert stream.done()
     delays = {
         line
         for stream in streams
@@ -349,7 +349,7 @@ async def test_a_cancelled_stream_leaves_nothing(world: World) -> None:
     assert stream.task is not None
     stream.task.cancel()
     await settle()
-    assert stream.done
+    assert stream.done()
     assert subscriptions(world) == 0
     assert world.clock.pending == timers
 
@@ -359,7 +359,7 @@ async def test_a_connection_that_breaks_while_writing(world: World) -> None:
     stream = await watch(world, "chat:1")
     stream.sent = Broken()
     await publish(world, "chat:1")
-    assert stream.done
+    assert stream.done()
     assert stream.task is not None
     assert stream.task.exception() is None
     assert subscriptions(world) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from realtime.core.counters import CounterDefinition
 from realtime.core.naming import MAX_TEXT
 from realtime.edges.http.counters import MAX_LISTED
+from realtime.edges.http.fields import MAX_INSTANT, MIN_INSTANT
 from realtime.edges.http.openapi.parts import (
     CALLING,
     Facts,
@@ -87,7 +88,7 @@ _AT = query(
     "or ISO 8601.",
     {
         "anyOf": [
-            {"type": "number", "minimum": 0, "maximum": 253402300799},
+            {"type": "number", "minimum": MIN_INSTANT, "maximum": MAX_INSTANT},
             {"type": "string", "format": "date-time"},
         ]
     },
@@ -95,7 +96,7 @@ _AT = query(
 
 # ~ begins what is no plain value: ~none, ~empty, ~other, and ~~ for a real tilde.
 _DIMENSION = text(
-    pattern="^(~none|~empty|~other|(~~|[^~])[^\\n\\r]*)?$", maxLength=MAX_TEXT
+    pattern="^(~none|~empty|~other|(~~|[^~])[\\s\\S]*)?$", maxLength=MAX_TEXT
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from realtime.edges.http.openapi.parts import (
     CALLING,
+    CHANNEL,
     Facts,
     Json,
     answer,
@@ -46,7 +47,7 @@ def paths(facts: Facts) -> Json:
                     "channel",
                     "A channel; given once or more.",
                     array(
-                        text(minLength=1),
+                        CHANNEL,
                         minItems=1,
                         maxItems=facts.limits.max_subscriptions,
                     ),

@@ -59,6 +59,14 @@ def integer(low: int = 0, high: int = MAX_SAFE, **more: object) -> Json:
     return {"type": "integer", "minimum": low, "maximum": high, **more}
 
 
+# Printable, without spaces, with a namespace before the first colon.
+CHANNEL = text(
+    "`namespace:name`; 1 to 255 printable characters without spaces.",
+    pattern="^[!-9;-~]+:[!-~]*$",
+    maxLength=255,
+)
+
+
 def left_out(schema: Json) -> Json:
     """The same, where null counts as left out."""
     return {"anyOf": [schema, {"type": "null"}]}

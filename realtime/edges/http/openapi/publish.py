@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from realtime.edges.http.openapi.parts import (
     CALLING,
+    CHANNEL,
     FAULT_OPTIONAL,
     FAULT_PROPERTIES,
     READING,
@@ -33,12 +34,6 @@ SCHEMAS: Json = {
     "ChannelFault": record({"channel": text(), **FAULT_PROPERTIES}, *FAULT_OPTIONAL),
 }
 
-# Printable, without spaces, with a namespace before the first colon.
-_CHANNEL = text(
-    "`namespace:name`; 1 to 255 printable characters without spaces.",
-    pattern="^[!-9;-~]+:[!-~]*$",
-    maxLength=255,
-)
 _DATA: Json = {
     "description": "Any JSON value; its text may have `limits.max_publication` bytes.",
 }
@@ -56,7 +51,7 @@ def paths(facts: Facts) -> Json:
             **errors(*READING, *CALLING, 404),
         },
         requestBody=body(
-            record({"channel": _CHANNEL, "data": _DATA}),
+            record({"channel": CHANNEL, "data": _DATA}),
             {"channel": "chat:42", "data": {"text": "hello"}},
         ),
         security=security(facts, "key", "bearer"),
