@@ -154,12 +154,13 @@ def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
                 assert raw.rest() == b""
 
 
-def test_over_tls_the_same_port_serves_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_over_tls_the_same_port_serves_both(tmp_path: Path, loop: str) -> None:
     """Certificate and key files are enough for https and wss."""
     certificate, key = a_certificate(tmp_path)
     context = ssl.create_default_context(cafile=str(certificate))
     options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
-    with running(a_host(), **options) as port:
+    with running(a_host(), loop=loop, **options) as port:
         response = httpx.get(f"https://127.0.0.1:{port}/hello", verify=context)
         assert response.text == "hello over HTTP"
         url = f"wss://127.0.0.1:{port}/v1/ws"
