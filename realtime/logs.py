@@ -67,14 +67,7 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
         renderer = [_to_json_text] if as_json else _console(stream.isatty())
         factory = structlog.PrintLoggerFactory(stream)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            *renderer,
-        ],
+        processors=[*_PROCESSORS, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=factory,
         # Loggers are made when modules are imported, before this is called; and tests
@@ -115,6 +108,15 @@ def _clean(value: Any) -> Any:
     if isinstance(value, BaseException):
         return _clean(str(value))
     return value
+
+
+_PROCESSORS: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    redact,
+)
 
 
 def _to_json_bytes(logger: WrappedLogger, method: str, event: EventDict) -> bytes:

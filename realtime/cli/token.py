@@ -41,6 +41,13 @@ examples:
 """
 
 
+VERBS = {
+    "subscribe": "channels that may be subscribed",
+    "publish": "channels that may be published to",
+    "track": "events that may be sent",
+}
+
+
 def add_parser(subparsers: Any) -> None:
     """Describe the command's arguments."""
     parser = new_parser(subparsers, "token", "make a token", DESCRIPTION, EPILOG)
@@ -54,11 +61,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--key-id", metavar="KID", help="the key's name in a key set")
     parser.add_argument("--user", help="whom the token is of (none: nobody)")
-    for verb, what in (
-        ("subscribe", "channels that may be subscribed"),
-        ("publish", "channels that may be published to"),
-        ("track", "events that may be sent"),
-    ):
+    for verb, what in VERBS.items():
         parser.add_argument(
             f"--{verb}", metavar="PATTERN", action="append", default=[], help=what
         )
@@ -161,9 +164,5 @@ def _claims(
         claims["iss"] = settings.issuer
     if settings.audience is not None:
         claims["aud"] = settings.audience
-    grants = {
-        verb: getattr(args, verb)
-        for verb in ("subscribe", "publish", "track")
-        if getattr(args, verb)
-    }
+    grants = {verb: getattr(args, verb) for verb in VERBS if getattr(args, verb)}
     return {**claims, "realtime": grants} if grants else claims

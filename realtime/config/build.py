@@ -4,13 +4,12 @@ From what was given to the resolved configuration, or to a list of all that is w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Any, TypeVar
 
+from realtime.config.api_keys import parse_api_key
 from realtime.config.checks import relations
-from realtime.config.files import HIDDEN, read_secret, resolve
+from realtime.config.files import check_shown, read_secret, resolve
 from realtime.config.lines import Path
 from realtime.config.model import Config
 from realtime.config.problems import ConfigErrors, suggest
@@ -19,14 +18,9 @@ from realtime.config.sources import PREFIX, Sources
 from realtime.core.channels import NamespaceDefinition
 from realtime.core.counters import CounterDefinition, CounterSet
 from realtime.errors import ConfigError
-from realtime.settings import ApiKey
-
-MIN_API_KEY_CHARS = 16
 
 _READ_FROM_FILES = (("auth", "hmac_secret"), ("auth", "public_key"), ("redis", "url"))
 _FILES = ("tls_cert", "tls_key")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
-_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 Defined = TypeVar("Defined")
 
@@ -47,7 +41,7 @@ def build(sources: Sources) -> Config:
     )
     config = Config(
         **sections,
-        api_keys=tuple(_tables(sources, "api_keys", _api_key).values()),
+        api_keys=tuple(_tables(sources, "api_keys", parse_api_key).values()),
         namespaces=_tables(sources, "namespaces", NamespaceDefinition.parse),
         counters=CounterSet(tuple(counters.values())),
     )
@@ -119,16 +113,12 @@ def _value(sources: Sources, path: Path, setting: Setting, value: object) -> Any
     converted = setting.convert(value)
     if converted is None:
         return None
-    if setting.secret and HIDDEN in converted:
-        raise ValueError(_hidden())
+    if setting.secret:
+        check_shown(converted)
     from_file = sources.origins[path].line is not None
     if from_file and (setting.key.endswith("_file") or setting.key in _FILES):
         return resolve(converted, sources.path)
     return converted
-
-
-def _hidden() -> str:
-    return f'"{HIDDEN}" stands for a secret that was not shown; put the secret itself'
 
 
 def _read_from_file(sources: Sources, path: Path, given: dict[str, Any]) -> None:
@@ -187,37 +177,3 @@ def _with_key_read(
         return {"key": read_secret(file)}
     except ValueError as exc:
         raise ConfigError(".".join(path), str(exc)) from None
-
-
-def _api_key(name: str, raw: Mapping[str, Any]) -> ApiKey:
-    where = f"api_keys.{name}"
-    if not _NAME.fullmatch(name):
-        raise ConfigError(where, "the name must be 1 to 63 of A-Z, a-z, 0-9, _ and -")
-    options = TABLES["api_keys"]
-    for option, value in raw.items():
-        if option not in options:
-            problem = f"is not a setting of an API key; {suggest(option, options)}"
-            raise ConfigError(f"{where}.{option}", problem)
-        if not isinstance(value, str):
-            raise ConfigError(f"{where}.{option}", "must be a text")
-        if HIDDEN in value:
-            raise ConfigError(f"{where}.{option}", _hidden())
-    if len(raw) != 1:
-        raise ConfigError(where, "give one of key, key_file and sha256")
-    if "sha256" in raw:
-        digest = raw["sha256"]
-        if not _DIGEST.fullmatch(digest):
-            raise ConfigError(
-                f"{where}.sha256",
-                "must be 64 hexadecimal digits, such as `printf %s KEY | sha256sum` "
-                "prints",
-            )
-        return ApiKey(name, digest.lower())
-    key = raw["key"]
-    if len(key) < MIN_API_KEY_CHARS:
-        raise ConfigError(
-            f"{where}.key",
-            f"has {len(key)} characters, at least {MIN_API_KEY_CHARS} are needed; "
-            "`openssl rand -hex 24` makes a good one",
-        )
-    return ApiKey(name, sha256(key.encode()).hexdigest())

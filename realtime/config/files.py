@@ -13,6 +13,19 @@ HIDDEN = "(set)"
 """What is shown in the place of a secret. It is refused as a secret."""
 
 
+def check_shown(secret: str) -> None:
+    """
+    Raise if *secret* is what was shown in the place of one.
+
+    Raises:
+        ValueError: With a sentence.
+    """
+    if HIDDEN in secret:
+        raise ValueError(
+            f'"{HIDDEN}" stands for a secret that was not shown; put the secret itself'
+        )
+
+
 def resolve(path: str, config_path: str | None) -> str:
     """Return *path*, which the file at *config_path* says, seen from here."""
     if config_path is None or Path(path).is_absolute():
