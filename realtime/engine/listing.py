@@ -4,13 +4,15 @@ A counter's cells side by side: every combination of dimension values and its va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial, reduce
 
 from realtime.adapters.ledger.port import Ledger
-from realtime.core.cells import CellKey, State
+from realtime.core.cells import CellKey, ShardCell
 from realtime.core.counters import CounterDefinition, CounterSet
+from realtime.core.live import LiveValue
 from realtime.core.measures import Measure, value_of
-from realtime.core.naming import decode_dims
+from realtime.core.naming import LiveName, decode_dims
 from realtime.core.windows import Window
 
 Cell = tuple[dict[str, str], int | float | None]
@@ -19,11 +21,28 @@ SCAN_AT_ONCE = 500  # cells read in one call
 
 
 class Listing:
-    """Reads many cells of one counter at once; for dashboards, not for the hot path."""
+    """Reads what nobody watches; for requests, not for the hot path."""
 
     def __init__(self, ledger: Ledger, counters: CounterSet) -> None:
         self._ledger = ledger
         self._counters = counters
+
+    async def value(self, name: LiveName, at: float, now: float) -> LiveValue:
+        """
+        Return the value of the window instance that contains *at*, as of *now*.
+
+        Raises:
+            LedgerUnavailable: If it cannot be read.
+        """
+        definition = self._counters.get(name.counter)
+        assert definition is not None, "names are parsed against the definitions"
+        window = definition.window(name.window)
+        assert window is not None, "names are parsed against the definitions"
+        keys = _keys(definition, window, window.buckets(at), name.dims)
+        [(value, rev)] = await self._read(definition, [keys])
+        end = window.end(at)
+        final = end is not None and end + definition.lateness_s < now
+        return LiveValue(value, end, rev, final)
 
     async def cells(
         self, definition: CounterDefinition, window: str, at: float, limit: int
@@ -40,7 +59,8 @@ class Listing:
         cells: list[Cell] = []
         for start in range(0, len(combinations), SCAN_AT_ONCE):
             part = combinations[start : start + SCAN_AT_ONCE]
-            values = await self._values(definition, chosen, buckets, part)
+            keys = [_keys(definition, chosen, buckets, dims) for dims in part]
+            values = [value for value, _ in await self._read(definition, keys)]
             names = [
                 dict(zip(definition.by, decode_dims(dims), strict=True))
                 for dims in part
@@ -66,40 +86,31 @@ class Listing:
                 break
         return sorted(found)[:limit]
 
-    async def _values(
+    async def _read(
+        self, definition: CounterDefinition, unions: Sequence[Sequence[CellKey]]
+    ) -> list[tuple[int | float | None, int]]:
+        """Return the value of each union of cells, and its rev."""
+        if definition.measure is Measure.UNIQUE:
+            counts = await self._ledger.count_unique(unions)
+            return [(count.count, count.rev) for count in counts]
+        readings = await self._ledger.read([key for union in unions for key in union])
+        return [self._merge(definition, union, readings) for union in unions]
+
+    def _merge(
         self,
         definition: CounterDefinition,
-        window: Window,
-        buckets: Sequence[int],
-        combinations: Sequence[str],
-    ) -> list[int | float | None]:
-        keys = [
-            [
-                CellKey(definition.name, window.step_s, bucket, dims)
-                for bucket in buckets
-            ]
-            for dims in combinations
-        ]
-        if definition.measure is Measure.UNIQUE:
-            return [count.count for count in await self._ledger.count_unique(keys)]
-        return await self._read(definition, keys)
+        union: Sequence[CellKey],
+        readings: Mapping[CellKey, tuple[ShardCell, ...]],
+    ) -> tuple[int | float | None, int]:
+        cells = [cell for key in union for cell in readings.get(key, ())]
+        states = [cell.state for cell in cells if cell.state is not None]
+        merge = partial(self._counters.merge, definition.name)
+        state = reduce(merge, states) if states else None
+        value = value_of(definition.measure, state, definition.decimals)
+        return value, sum(cell.rev for cell in cells)
 
-    async def _read(
-        self, definition: CounterDefinition, keys: Sequence[Sequence[CellKey]]
-    ) -> list[int | float | None]:
-        readings = await self._ledger.read([key for union in keys for key in union])
-        values: list[int | float | None] = []
-        for union in keys:
-            merged: State | None = None
-            for key in union:
-                for cell in readings.get(key, ()):
-                    if cell.state is not None:
-                        merged = (
-                            cell.state
-                            if merged is None
-                            else self._counters.merge(
-                                definition.name, merged, cell.state
-                            )
-                        )
-            values.append(value_of(definition.measure, merged, definition.decimals))
-        return values
+
+def _keys(
+    definition: CounterDefinition, window: Window, buckets: Iterable[int], dims: str
+) -> list[CellKey]:
+    return [CellKey(definition.name, window.step_s, bucket, dims) for bucket in buckets]

@@ -16,7 +16,7 @@ from realtime.adapters.ledger.port import Ledger
 from realtime.clock import Clock, Timer
 from realtime.core.cells import CellChange
 from realtime.core.counters import CounterDefinition, CounterSet
-from realtime.core.live import LiveState, LiveValue
+from realtime.core.live import LiveState
 from realtime.core.measures import Measure
 from realtime.core.naming import LiveName
 from realtime.engine.interest import Interest
@@ -253,25 +253,6 @@ class Live:
         for start in range(0, len(batch), 200):
             part = batch[start : start + 200]
             await self._heard(self._load(part), part)
-
-    async def read(self, name: LiveName, at: float) -> LiveValue:
-        """
-        The value of a channel, watched or not, for the instance that contains *at*.
-
-        Raises:
-            LedgerUnavailable: If it cannot be read.
-        """
-        definition = self._counters.get(name.counter)
-        assert definition is not None, "names are parsed against the definitions"
-        state = LiveState(definition, name)
-        if definition.measure is Measure.UNIQUE:
-            unions = state.unions(at)
-            counts = await self._ledger.count_unique([keys for _, keys in unions])
-            ends = [end for end, _ in unions]
-            state.load_counts(list(zip(ends, counts, strict=True)), at)
-        else:
-            state.load(await self._ledger.read(state.keys(at)), at)
-        return state.current(at)
 
     async def aclose(self) -> None:
         """Stop timers and tasks."""

@@ -314,7 +314,8 @@ class Node:
         Raises:
             LedgerUnavailable: If it cannot be read.
         """
-        return await self.live.read(name, self.parts.clock.time() if at is None else at)
+        now = self.parts.clock.time()
+        return await self._listing.value(name, now if at is None else at, now)
 
     async def list_cells(
         self, counter: str, window: str, at: float | None, limit: int

@@ -1,0 +1,76 @@
+"""Comparing every cell with the oracle, through the server's HTTP interface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from tests.proof.oracle import Answer
+
+STANDARD_ERROR = 0.0081  # of HyperLogLog with 16,384 registers, one sigma
+SIGMAS = 3
+SLACK = 1.0  # counts this small are estimated within one
+PARALLEL = 16
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the table: a counter and window, and how its cells compare."""
+
+    counter: str
+    measure: str
+    window: str
+    cells: int = 0
+    wrong: int = 0
+    worst: float = 0.0  # relative error of the worst cell
+    examples: list[str] = field(default_factory=list)
+
+
+async def compare(url: str, answers: Sequence[Answer]) -> list[Row]:
+    """Ask the server at *url* for every answer; return a row per counter and window."""
+    rows: dict[tuple[str, str], Row] = {}
+    waiting = iter(answers)
+    limits = httpx.Limits(max_connections=PARALLEL)
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+
+        async def work() -> None:
+            for answer in waiting:
+                key = (answer.counter, answer.window)
+                row = rows.setdefault(
+                    key, Row(answer.counter, answer.measure, answer.window)
+                )
+                _judge(row, answer, await _ask(client, answer))
+
+        await asyncio.gather(*(work() for _ in range(PARALLEL)))
+    return list(rows.values())
+
+
+async def _ask(client: httpx.AsyncClient, answer: Answer) -> float | None:
+    parameters: dict[str, str | float] = {**answer.dims, "window": answer.window}
+    if answer.at is not None:
+        parameters["at"] = answer.at
+    response = await client.get(f"/v1/counters/{answer.counter}", params=parameters)
+    response.raise_for_status()
+    value = response.json()["value"]
+    return None if value is None else float(value)
+
+
+def _judge(row: Row, answer: Answer, value: float | None) -> None:
+    row.cells += 1
+    error = abs((value or 0.0) - answer.value)
+    row.worst = max(row.worst, error / max(abs(answer.value), 1.0))
+    if value is None or error > _allowed(answer):
+        row.wrong += 1
+        where = {**answer.dims, "at": answer.at}
+        row.examples.append(f"{where}: {value}, exactly {answer.value}")
+
+
+def _allowed(answer: Answer) -> float:
+    if answer.measure == "unique":
+        return max(SIGMAS * STANDARD_ERROR * answer.value, SLACK)
+    if answer.measure == "mean":
+        return 1e-12 * max(abs(answer.value), 1.0)  # two exact integers, one division
+    return 0.0
