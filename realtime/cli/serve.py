@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-import orjson
 import structlog
 
-from realtime import logs
+from realtime import demo, logs
 from realtime.app import Options
 from realtime.cli.options import add_config, config_path, new_parser
 from realtime.config import Config, load, warnings
@@ -89,10 +88,9 @@ def _overrides(args: argparse.Namespace) -> Mapping[str, object]:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    page = resources.files("realtime.demo") / "page.json"
     if not args.demo:
         return Options()
-    return Options(page=orjson.loads(page.read_bytes()), demo=not args.worker)
+    return Options(page=demo.page(), demo=not args.worker)
 
 
 def _serve(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
