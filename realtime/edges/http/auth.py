@@ -75,7 +75,7 @@ class Callers:
         """
         key = request.headers.get("x-api-key")
         if key is not None:
-            return self._backend(key)
+            return await self._backend(key)
         presented = _bearer(request)
         if presented is None and in_address:
             presented = request.scope.get(ACCESS_TOKEN)
@@ -97,11 +97,13 @@ class Callers:
             raise CommandError(PERMISSION_DENIED, "this needs an API key")
         return caller
 
-    def _backend(self, presented: str) -> Caller:
+    async def _backend(self, presented: str) -> Caller:
         found = self._host.api_keys.match(presented)
-        if found is None:
-            raise CommandError(UNAUTHORIZED, "the API key is not known here")
-        return Caller(BACKEND, found.name)
+        if found is not None:
+            return Caller(BACKEND, found.name)
+        if self._host.server.dev:  # a key that is wrong is no worse than none
+            return Caller(await self._host.authenticator.authenticate(None))
+        raise CommandError(UNAUTHORIZED, "the API key is not known here")
 
 
 def _bearer(request: Request) -> str | None:

@@ -139,11 +139,12 @@ async def test_anonymous_callers_get_what_is_open_to_anyone() -> None:
 
 
 async def test_dev_opens_everything() -> None:
-    """Under --dev every request is answered, without credentials."""
+    """Under --dev every request is answered, with wrong credentials and without."""
     async with running(server=ServerSettings(dev=True)) as world:
-        for method, path, body in REQUESTS.values():
-            answer = await world.ask(method, path, json=body)
-            assert answer.status == 200, (path, answer.body)
+        for headers in ({}, {"x-api-key": "wrong"}, bearer("wrong")):
+            for method, path, body in REQUESTS.values():
+                answer = await world.ask(method, path, json=body, headers=headers)
+                assert answer.status == 200, (path, headers, answer.body)
 
 
 async def test_unknown_keys_of_an_issuer_are_503(

@@ -219,6 +219,22 @@ async def test_a_key_makes_repeating_harmless(world: World) -> None:
     assert await likes(world) == 2
 
 
+async def test_a_repetition_repeats_the_rejections(world: World) -> None:
+    """Whoever did not get the first answer learns from the next what was rejected."""
+    body = {"events": [LIKE, {"name": "9"}]}
+    first = await world.post("/v1/events", body, keyed("a"))
+    again = await world.post("/v1/events", body, keyed("a"))
+    assert [one["seq"] for one in first.json["rejected"]] == [2]
+    assert again.json == first.json
+
+
+async def test_a_key_does_not_hide_other_errors() -> None:
+    """What has nothing to do with the key is told as without one."""
+    async with running(limits=LimitSettings(max_batch_events=1)) as world:
+        answer = await world.post("/v1/events", {"events": [LIKE] * 2}, keyed("a"))
+    assert (answer.status, answer.error["name"]) == (413, "limit_exceeded")
+
+
 async def test_a_key_with_another_body_is_refused(world: World) -> None:
     """The same key with another body is a mistake, answered 422."""
     await world.post("/v1/events", {"events": [LIKE]}, keyed("a"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from realtime.edges.http import close_streams
 from realtime.edges.http.live import STALL_S
@@ -357,7 +358,7 @@ async def test_a_cancelled_stream_leaves_nothing(world: World) -> None:
 async def test_a_connection_that_breaks_while_writing(world: World) -> None:
     """A server that reports the loss by OSError ends the stream quietly."""
     stream = await watch(world, "chat:1")
-    stream.sent = Broken()
+    stream.sent = Broken(OSError("connection lost"))
     await publish(world, "chat:1")
     assert stream.done()
     assert stream.task is not None
@@ -368,5 +369,29 @@ async def test_a_connection_that_breaks_while_writing(world: World) -> None:
 class Broken(list[dict[str, Any]]):
     """Where nothing can be written any more."""
 
+    def __init__(self, exc: Exception) -> None:
+        super().__init__()
+        self._exc = exc
+
     def append(self, message: object) -> None:
-        raise OSError("connection lost")
+        raise self._exc
+
+
+async def test_a_defect_while_writing_is_logged(world: World) -> None:
+    """An error that nobody expects ends the stream and leaves a line in the log."""
+    stream = await watch(world, "chat:1")
+    stream.sent = Broken(RuntimeError("a defect"))
+    with capture_logs() as logs:
+        await publish(world, "chat:1")
+    assert stream.done()
+    assert [log["event"] for log in logs] == ["http_failed"]
+    assert subscriptions(world) == 0
+
+
+async def test_sockets_find_nothing_here(world: World) -> None:
+    """A WebSocket that comes this way, past the front door, is turned away."""
+    stream = Exchange(world.app, "GET", "/v1/live", node=world.node)
+    stream.scope["type"] = "websocket"
+    stream.start()
+    await settle()
+    assert [message["type"] for message in stream.sent] == ["websocket.close"]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
 
+from realtime.edges.http import routes
+from realtime.edges.http.host import Host
 from realtime.settings import ServerSettings
-from tests.edges.http.support import KEY, World, running
+from realtime.testing.clock import settle
+from tests.edges.http.support import KEY, Exchange, World, running
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +92,12 @@ async def test_without_dashboard_there_is_no_page() -> None:
         for path in ("/", "/page/app.js", "/v1/page"):
             answer = await world.get(path)
             assert (answer.status, answer.error["name"]) == (404, "not_found")
+
+
+async def test_the_edge_may_be_given_its_node(world: World) -> None:
+    """Without a lifespan that yields the node, it is named when routes are made."""
+    host: Host = world.node
+    exchange = Exchange(Starlette(routes=routes(host)), "GET", "/healthz")
+    exchange.start()
+    await settle()
+    assert exchange.answer.status == 200
