@@ -78,7 +78,7 @@ def movielens(limit: int | None = None) -> Dataset:
         }
     )
     windows = ["total", "1d", "7d/1d"]
-    counters = {
+    counters: dict[str, dict[str, Any]] = {
         "ratings": {"measure": "count", "windows": [*windows, "1h"]},
         "ratings_of": {"measure": "count", "by": ["movie"], "windows": ["total"]},
         "stars": {"measure": "sum", "of": "rating", "by": ["genre"]},
@@ -120,7 +120,7 @@ def flights(limit: int | None = None) -> Dataset:
     frame = frame.sort_values("arrival", kind="stable").drop(columns="arrival")
     frame = frame if limit is None else frame.head(limit)
     windows = ["total", "1d", "7d/1d"]
-    counters = {
+    counters: dict[str, dict[str, Any]] = {
         "departures": {"measure": "count", "by": ["origin"]},
         "by_dest": {"measure": "count", "by": ["carrier", "dest"]},
         "miles": {"measure": "sum", "of": "distance", "by": ["carrier"]},

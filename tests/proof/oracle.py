@@ -23,7 +23,7 @@ AGGREGATES = {
     "min": "min({of})",
     "max": "max({of})",
     "mean": "avg({of})",
-    "unique": "count(distinct {of})",
+    "unique": "list(distinct {of})",
 }
 
 
@@ -37,6 +37,7 @@ class Answer:
     window: str
     at: float | None
     value: float
+    members: tuple[str, ...] = ()  # of unique counts
 
 
 def answers(data: Dataset) -> Iterator[Answer]:
@@ -56,12 +57,17 @@ def _cells(
 ) -> Iterator[Answer]:
     by = counter.get("by", [])
     rows = connection.sql(_query(counter, window)).fetchall()
+    measure = counter["measure"]
     for bucket, *dims, value in rows:
         if value is None:
             continue
         at = None if bucket is None else float(bucket) + 0.5
         texts = {column: str(text) for column, text in zip(by, dims, strict=True)}
-        yield Answer(name, counter["measure"], texts, window, at, float(value))
+        if measure == "unique":
+            members = tuple(map(str, value))
+            yield Answer(name, measure, texts, window, at, len(members), members)
+        else:
+            yield Answer(name, measure, texts, window, at, float(value))
 
 
 def _query(counter: dict[str, Any], window: str) -> str:
@@ -80,7 +86,7 @@ def _query(counter: dict[str, Any], window: str) -> str:
         # An event at t is part of every instance that ends within `size` after it;
         # an instance is named by the beginning of its last step.
         source = (
-            f"(select *, (floor(\"at\" / {grain_s}) + k) * {grain_s} as bucket "
+            f'(select *, (floor("at" / {grain_s}) + k) * {grain_s} as bucket '
             f"from events, range({steps}) as steps(k))"
         )
         bucket = "bucket"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from realtime.testing.servers import ValkeyServer
 from tests.proof.check import Row, compare
 from tests.proof.cluster import Chaos, Cluster
 from tests.proof.data import Dataset
@@ -64,7 +65,8 @@ async def prove(
             group.create_task(_report(tally, report))
             for _ in range(plan.devices_at_once):
                 group.create_task(_run_some(devices))
-        rows = await compare(cluster.nodes[0].url, list(answers(data)))
+        with ValkeyServer() as reference:
+            rows = await compare(cluster.nodes[0].url, list(answers(data)), reference)
     return Result(data, tally, chaos, rows, time.monotonic() - started)
 
 
