@@ -79,7 +79,7 @@ conformance: $(VENV)/.test ## Run Autobahn's cases (RFC 6455) against the server
 
 .PHONY: proof
 proof: $(VENV)/.test ## Prove exact counts on real data, through crashes; takes minutes
-	$(BIN)/python -m pytest -m proof -s $(ARGS)
+	$(BIN)/python -m tests.proof $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.test ## Run the benchmarks one after the other
