@@ -113,7 +113,10 @@ class CounterSet:
 
 
 class _Plan:
-    """One counter, prepared for the events of its name. Hot: all of it, per event."""
+    """One counter, prepared for the events of its name."""
+
+    # Hot: all of it, per event. 2026-11, one core: 3.9 us with one dimension and three
+    # grains, of which 2 us are the three cells.
 
     __slots__ = (
         "_by",
