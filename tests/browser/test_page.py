@@ -244,7 +244,7 @@ PICTURES = {
 
 
 def test_it_makes_pictures(demo: Server, window: Window) -> None:
-    """What a visitor sees, to be judged by eye; for the documentation, after a while."""
+    """What a visitor sees, to be judged by eye; for the documentation, after long."""
     published = os.environ.get("REALTIME_SCREENSHOTS")
     folder = ROOT / (published or "build/browser")
     folder.mkdir(parents=True, exist_ok=True)
