@@ -38,6 +38,7 @@ from realtime.errors import (
 )
 from realtime.settings import LimitSettings
 from realtime.types import Channel, DeviceId
+from realtime.wire.checks import MAX_SAFE
 from realtime.wire.messages import Command, Hello, Ping, Refresh, Track
 
 
@@ -97,6 +98,30 @@ def proofs_of(hello: Hello, user: str | None) -> tuple[str, ...]:
             field="secret",
         )
     return tuple(proofs)
+
+
+def check_batch(first: int, count: int, limits: LimitSettings) -> None:
+    """
+    Raise unless *count* events numbered from *first* may be one batch.
+
+    Raises:
+        CommandError: LIMIT_EXCEEDED if they are too many, or their numbers too great
+            for every codec and for the ledger, which keeps them as doubles.
+    """
+    if count > limits.max_batch_events:
+        raise CommandError(
+            LIMIT_EXCEEDED,
+            f"events: {count} in one batch, at most {limits.max_batch_events} "
+            "are taken",
+            field="events",
+        )
+    if first + count - 1 > MAX_SAFE:
+        raise CommandError(
+            LIMIT_EXCEEDED,
+            f"first: {count} events from {first} on have numbers over {MAX_SAFE}, the "
+            "greatest there is",
+            field="first",
+        )
 
 
 class Session:
@@ -193,13 +218,7 @@ class Session:
         """
         if self.device is None:
             raise CommandError(NO_DEVICE)
-        if len(track.events) > self.limits.max_batch_events:
-            raise CommandError(
-                LIMIT_EXCEEDED,
-                f"events: {len(track.events)} in one batch, at most "
-                f"{self.limits.max_batch_events} are taken",
-                field="events",
-            )
+        check_batch(track.first, len(track.events), self.limits)
         start = track.first - track.lost
         if start > self.next_seq:
             raise CommandError(

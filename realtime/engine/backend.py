@@ -14,13 +14,12 @@ from realtime.adapters.ledger.port import DeviceTaken, Ledger
 from realtime.clock import Clock
 from realtime.core.event_time import ClockOffset
 from realtime.core.events import EventRules
-from realtime.core.session import Numbered
+from realtime.core.session import Numbered, check_batch
 from realtime.engine.batches import Batch, Sender, Submission, judge_all
 from realtime.engine.ingest import Busy, Ingest
 from realtime.errors import (
     DEVICE_TAKEN,
     GAP,
-    LIMIT_EXCEEDED,
     RATE_LIMITED,
     CommandError,
 )
@@ -142,7 +141,7 @@ class Backend:
                 RATE_LIMITED (naming the delay).
             LedgerUnavailable: If the ledger does not answer.
         """
-        self._check_size(request)
+        check_batch(request.first, len(request.events), self._limits)
         await self.mark(
             request.device, request.proofs, request.acked, request.mark_ttl_s
         )
@@ -156,15 +155,6 @@ class Backend:
                 RATE_LIMITED, exc.reason, retry_after_s=exc.retry_after_s
             ) from exc
         return await waiter.result
-
-    def _check_size(self, request: BackendBatch) -> None:
-        size, limit = len(request.events), self._limits.max_batch_events
-        if size > limit:
-            raise CommandError(
-                LIMIT_EXCEEDED,
-                f"events: {size} in one batch, at most {limit} are taken",
-                field="events",
-            )
 
     def _submission(self, request: BackendBatch, now: float) -> Submission:
         offset = ClockOffset()

@@ -24,6 +24,7 @@ from realtime.errors import (
 )
 from realtime.settings import LimitSettings
 from realtime.types import Channel, DeviceId, UserId
+from realtime.wire.checks import MAX_SAFE
 from realtime.wire.messages import Hello, Ping, Refresh, Subscribe, Track
 
 NEWS = Channel("chat:news")
@@ -218,6 +219,16 @@ def test_a_batch_over_the_limit_is_refused() -> None:
         session.take(track(1, 3))
 
     assert caught.value.code is LIMIT_EXCEEDED
+
+
+def test_numbers_end_where_doubles_do() -> None:
+    """A batch may reach the greatest number that a double can hold, and not pass it."""
+    session = ready(mark=MAX_SAFE - 2)
+    with pytest.raises(CommandError, match=str(MAX_SAFE)) as caught:
+        session.take(track(MAX_SAFE - 1, 3))
+
+    assert (caught.value.code, caught.value.field) == (LIMIT_EXCEEDED, "first")
+    assert session.take(track(MAX_SAFE - 1, 2)) is not None
 
 
 def test_subscribing_twice_is_refused() -> None:
