@@ -91,7 +91,7 @@ def judge_all(
         try:
             user = sender.user
             if sender.names_users and isinstance(raw, dict) and "user" in raw:
-                user, raw = _named_user(raw)
+                user, raw = _named_user(raw, user)
             event = rules.judge(
                 raw,
                 device=sender.device,
@@ -108,14 +108,19 @@ def judge_all(
     return judged
 
 
-def _named_user(raw: dict[str, object]) -> tuple[UserId, dict[str, object]]:
-    """Part an event from the user that it names."""
+def _named_user(
+    raw: dict[str, object], otherwise: UserId | None
+) -> tuple[UserId | None, dict[str, object]]:
+    """Part an event from the user that it names; null counts as left out."""
     user = raw["user"]
-    if not isinstance(user, str) or not 1 <= len(user) <= MAX_USER:
+    if user is None:
+        user = otherwise
+    elif not isinstance(user, str) or not 1 <= len(user) <= MAX_USER:
         raise RejectedEvent(
             BAD_EVENT, f"user: must be 1 to {MAX_USER} characters", field="user"
         )
-    return UserId(user), {name: raw[name] for name in raw if name != "user"}
+    named = None if user is None else UserId(user)
+    return named, {name: raw[name] for name in raw if name != "user"}
 
 
 class Batch:

@@ -137,6 +137,7 @@ class Events:
             sent_at=batch.sent_at,
             user=batch.user,
             mark_ttl_s=mark_ttl_s,
+            names_users=caller.trusted,
         )
 
 

@@ -96,6 +96,7 @@ class Host(Protocol):
         user: UserId | None = None,
         acked: int = 0,
         mark_ttl_s: float | None = None,
+        names_users: bool = False,
     ) -> TrackResult:
         """
         Count a batch; return after the commit. Repeating it is safe.

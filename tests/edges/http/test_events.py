@@ -157,6 +157,50 @@ async def test_a_backend_sends_events_of_users(world: World) -> None:
     assert answer.json["value"] == 2
 
 
+def by(user: object) -> dict[str, object]:
+    """A like that names its user."""
+    return {**LIKE, "user": user}
+
+
+async def test_a_backend_sends_the_events_of_many_users(world: World) -> None:
+    """In one batch each event may name its own user; null means the batch's."""
+    body = batch(user="cat")
+    body["events"] = [by("ann"), by("bob"), by("ann"), LIKE, by(None)]
+    answer = await world.post("/v1/events", body, KEY)
+    assert answer.json == {"acked": 5, "rejected": []}
+    unique = await world.get("/v1/counters/hidden", KEY)
+    assert unique.json["value"] == 3
+
+
+@pytest.mark.parametrize("user", ["", "x" * 256, 7, {}])
+async def test_a_wrong_user_of_one_event_spoils_no_other(
+    world: World, user: object
+) -> None:
+    """An event that names a wrong user is rejected by number."""
+    body = batch()
+    body["events"] = [by("ann"), by(user)]
+    answer = await world.post("/v1/events", body, KEY)
+    [rejected] = answer.json["rejected"]
+    assert (rejected["seq"], rejected["name"]) == (2, "bad_event")
+    assert rejected["reason"].startswith("user")
+
+
+async def test_only_a_backend_names_users_of_events(world: World) -> None:
+    """An event of a token's user that names one is rejected, whoever it names."""
+    body = batch()
+    body["events"] = [by("ann"), by("bob"), LIKE]
+    answer = await world.post("/v1/events", body, bearer(token(track=["like"])))
+    assert [one["seq"] for one in answer.json["rejected"]] == [1, 2]
+    assert await likes(world) == 1
+
+
+async def test_numbers_end_where_doubles_do(world: World) -> None:
+    """A batch whose last number no double can hold is refused by field."""
+    body = batch(first=2**53 - 1, times=2, lost=2**53 - 2)
+    answer = await world.post("/v1/events", body, KEY)
+    assert (answer.status, answer.error["field"]) == (413, "first")
+
+
 async def test_the_anonymous_need_a_secret() -> None:
     """Without key and user, the field secret proves the device, as on a socket."""
     secret = "sixteen characters"

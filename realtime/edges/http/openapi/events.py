@@ -48,9 +48,15 @@ SCHEMAS: Json = {
                     "type": ["string", "number", "boolean", "null"]
                 },
             },
+            "user": text(
+                "Whose event it is, if not the batch's `user`; API keys only.",
+                minLength=1,
+                maxLength=255,
+            ),
         },
         "at",
         "properties",
+        "user",
     ),
     "Rejection": record(
         {
