@@ -1,8 +1,9 @@
 """
-The object graph of one process, made inside the application's lifespan.
+The object graph of one process: the node, and the application that serves it.
 
 ``build_app`` returns the Starlette application that uvicorn hosts; its lifespan yields
-the node under ``"node"``, where the front door finds it without any global.
+the node under ``"node"``, where the front door finds it without any global. The node is
+started before and closed after it, so that what fails then is not uvicorn's to tell.
 """
 
 from __future__ import annotations
@@ -44,27 +45,25 @@ class Options:
     clock: Clock = field(default_factory=SystemClock)
 
 
-def build_app(config: Config, options: Options | None = None) -> Starlette:
-    """
-    Return the application for *config*. Nothing is connected before its lifespan
-    starts.
-    """
-    return Starlette(
-        routes=routes(), lifespan=partial(_lifespan, config, options or Options())
-    )
+def build_app(node: Node) -> Starlette:
+    """Return the application that serves *node*."""
 
-
-@asynccontextmanager
-async def _lifespan(
-    config: Config, options: Options, app: Starlette
-) -> AsyncIterator[Mapping[str, Any]]:
-    async with running_node(config, options) as node:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         yield {"node": node}
+
+    return Starlette(routes=routes(), lifespan=lifespan)
 
 
 @asynccontextmanager
 async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
-    """Make a node of *config*, start it, and close it with everything it stands on."""
+    """
+    Make a node of *config*, start it, and close it with everything it stands on.
+
+    Raises:
+        ConfigError: If what is stored in Redis was made with other settings.
+        Unavailable: If Redis or the tokens' issuer does not answer.
+    """
     id = new_node_id()
     adapters = await open_adapters(config.redis, config.ledger, config.counters, id)
     jwks = JWKS(config.auth, options.clock) if config.auth.jwks_url else None

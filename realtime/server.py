@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
 
-from realtime.app import Options, build_app
+from realtime.app import Options, build_app, running_node
 from realtime.config import Config
 from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.http import close_streams
+from realtime.engine.node import Node
 from realtime.errors import ConfigError
 from realtime.settings import ServerSettings
 
@@ -63,11 +66,22 @@ class _Server(uvicorn.Server):
     """uvicorn, telling when it listens and when it begins to stop."""
 
     def __init__(
-        self, app: Starlette, config: uvicorn.Config, started: Callable[[], None]
+        self, node: Node, config: ServerSettings, started: Callable[[], None]
     ) -> None:
-        super().__init__(config)
-        self._app = app
+        self._app = build_app(node)
+        super().__init__(_uvicorn_config(self._app, config))
+        self._node = node
         self._started = started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """
+        Leave signals to ``_serve``.
+
+        uvicorn's own way raises the signal again when it has stopped serving, which
+        would end the process before the node has committed its last events.
+        """
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -76,9 +90,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Turn readiness red and end the streams, which uvicorn would wait for."""
-        node = self.lifespan.state.get("node")
-        if node is not None:
-            node.draining = True
+        self._node.draining = True
         close_streams(self._app)
         await super().shutdown(sockets=sockets)
 
@@ -102,10 +114,6 @@ def _uvicorn_config(app: Starlette, server: ServerSettings) -> uvicorn.Config:
     )
 
 
-async def _serve(server: _Server, sock: socket.socket) -> None:
-    await server.serve(sockets=[sock])
-
-
 def run(
     config: Config,
     options: Options,
@@ -118,18 +126,29 @@ def run(
 
     *started* is called once connections are accepted. With *watch_parent*, the end of
     standard input means that the supervisor has died, and so ends this process too.
+
+    Raises:
+        ConfigError: If what is stored in Redis was made with other settings.
+        Unavailable: If Redis or the tokens' issuer does not answer.
     """
-    app = build_app(config, options)
-    server = _Server(app, _uvicorn_config(app, config.server), started)
 
     async def main() -> None:
-        if watch_parent:
-            _follow_parent(server)
-        await _serve(server, sock)
+        async with running_node(config, options) as node:
+            server = _Server(node, config.server, started)
+            if watch_parent:
+                _follow_parent(server)
+            await _serve(server, sock)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-    return 0 if server.started else 3
+    return 0
+
+
+async def _serve(server: _Server, sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    await server.serve(sockets=[sock])
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -19,6 +19,7 @@ from realtime.adapters.registry.memory import MemoryRegistry
 from realtime.adapters.registry.port import Registry
 from realtime.adapters.registry.redis import RedisRegistry
 from realtime.core.counters import CounterSet
+from realtime.errors import Unavailable
 from realtime.settings import LedgerSettings, RedisSettings
 from realtime.types import NodeId
 
@@ -82,7 +83,9 @@ async def open_adapters(
             pubsub,
             link,
         )
-    except BaseException:
+    except BaseException as exc:
         await pubsub.aclose()
         await link.aclose()
+        if isinstance(exc, Unavailable):
+            raise Unavailable(f"redis.url: {exc}") from exc
         raise
