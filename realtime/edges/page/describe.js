@@ -1,5 +1,7 @@
 // What to show where nobody has said it: every counter that this visitor may watch.
 
+const MOST_CARDS = 48; // each is a subscription and a picture
+const MOST_LISTS = 12; // each asks again every few seconds
 const EXACT = new Set(["count", "unique"]); // measures whose values are whole numbers
 
 /** "total" -> "in total", "5m" -> "per 5m", "1h/1m" -> "last 1h". */
@@ -45,7 +47,7 @@ function lists(counter) {
 export function describe(counters) {
   return {
     title: "Live counters",
-    channels: counters.filter(({ by }) => by.length === 0).flatMap(cards),
-    lists: counters.flatMap(lists),
+    channels: counters.filter(({ by }) => by.length === 0).flatMap(cards).slice(0, MOST_CARDS),
+    lists: counters.flatMap(lists).slice(0, MOST_LISTS),
   };
 }

@@ -49,11 +49,13 @@ export class List {
       <table>
         <thead><tr><th scope="col"></th><th aria-hidden="true"></th><th scope="col" class="number"></th></tr></thead>
         <tbody></tbody>
-      </table>`;
+      </table>
+      <p class="hint">Nothing was counted yet.</p>`;
     const [head, , figure] = this.element.querySelectorAll("th");
     this.element.querySelector("h2").textContent = title;
     head.textContent = by;
     figure.textContent = unit;
+    this.hint = this.element.querySelector(".hint");
     this.body = this.element.querySelector("tbody");
     this.#ask();
   }
@@ -73,9 +75,9 @@ export class List {
   }
 
   #deny(reason) {
-    const words = cell("p", "hint");
-    words.textContent = reason;
-    this.element.querySelector("table").replaceWith(words);
+    this.element.querySelector("table").hidden = true;
+    this.hint.textContent = reason;
+    this.hint.hidden = false;
   }
 
   /** Watch exactly these cells. */
@@ -111,6 +113,7 @@ export class List {
       this.arranging = false;
       const rows = [...this.rows.values()].map(({ row }) => row).filter(({ value }) => value);
       rows.sort((one, other) => other.value - one.value || one.name.localeCompare(other.name));
+      this.hint.hidden = rows.length > 0;
       const before = new Map(rows.map((row) => [row, row.element.isConnected ? row.element.offsetTop : null]));
       rows.forEach((row) => row.show(rows[0].value));
       const elements = rows.map(({ element }) => element);
