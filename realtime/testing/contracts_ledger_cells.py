@@ -249,6 +249,24 @@ class CellsContract:
             assert sum(value[0] for value in kept.values()) == 21
         assert await ledger.combinations(counter, 0, 0, 10) == sorted(kept)
 
+    @pytest.mark.parametrize("measure", ["sum", "mean"])
+    async def test_large_amounts_overflow_exactly(
+        self, ledgers: Ledgers, measure: str
+    ) -> None:
+        """No digit above 2**53 is lost on the way to the other cell."""
+        ledger, counter = await ledgers.open(), f"few-{measure}"
+        width = 1 + (measure == "mean")
+        full = {key(counter, str(n)): (0, 0)[:width] for n in range(FEW)}
+        await add(ledger, "d", full)
+        large = {
+            key(counter, "x"): (EXACT + 1, EXACT + 5)[:width],
+            key(counter, "y"): (EXACT - 1, EXACT - 1)[:width],
+            key(counter, "z"): (-1, 1)[:width],
+        }
+        await add(ledger, "d", large)
+        expected = (2 * EXACT - 1, 2 * EXACT + 5)[:width]
+        assert await state(ledger, key(counter, OTHER)) == expected
+
     async def test_a_full_bucket_still_counts_what_it_has(
         self, ledgers: Ledgers
     ) -> None:

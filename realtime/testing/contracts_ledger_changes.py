@@ -14,6 +14,7 @@ from realtime.adapters.ledger.port import Ledger
 from realtime.testing.ledger_kit import (
     FEW,
     OTHER,
+    Deltas,
     Heard,
     Ledgers,
     add,
@@ -60,7 +61,7 @@ class ChangesContract:
         """Changes of every measure carry exact states; those of unique counts none."""
         ledger = await ledgers.open()
         heard = Heard(ledger)
-        deltas = {
+        deltas: Deltas = {
             key("count"): (3,),
             key("sum"): (-(2**60),),
             key("min"): (-5,),
@@ -126,7 +127,7 @@ class ChangesContract:
     async def test_what_changes_nothing_is_not_told(self, ledgers: Ledgers) -> None:
         """Duplicates, gaps, known members and lesser extremes are no changes."""
         ledger, now = await ledgers.open(), time.time()
-        deltas = {
+        deltas: Deltas = {
             key("max"): (5,),
             key("min"): (-5,),
             key("unique"): frozenset("a"),
@@ -135,7 +136,7 @@ class ChangesContract:
         heard = Heard(ledger)
         for cell in (*deltas, key("count")):
             await ledger.watch(cell.counter, cell.dims)
-        lesser = {**deltas, key("max"): (4,), key("min"): (4,)}
+        lesser: Deltas = {**deltas, key("max"): (4,), key("min"): (4,)}
         await ledger.commit([sub("d", 1, 1), sub("d", 7, 9)], now)
         await ledger.commit([sub("d", 2, 2, deltas), sub("d", 3, 3, lesser)], now)
         await _flush(ledger, heard)

@@ -21,6 +21,8 @@ from realtime.core.measures import Measure
 from realtime.core.windows import Window
 from realtime.types import DeviceId
 
+Deltas = dict[CellKey, Delta]
+
 TTL_S = 3600.0
 FEW = 3
 OTHER = "~other"
