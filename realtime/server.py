@@ -29,30 +29,48 @@ SHUTDOWN_S = 10
 Announce = Callable[[str], None]
 
 
-def bind(server: ServerSettings, port: int | None = None) -> socket.socket:
+def bind(server: ServerSettings, *, worker: bool = False) -> socket.socket:
     """
     Return a socket bound to the configured address, not listening yet.
 
-    Several processes may bind the same port; the kernel spreads connections over them.
+    The workers of one supervisor bind the same port, and the kernel spreads connections
+    over them; *worker* says that this process is one of them.
 
     Raises:
         ConfigError: If the address cannot be bound.
     """
-    wanted = server.port if port is None else port
+    shared = server.workers > 1
+    if shared and not worker:
+        # Sharing would succeed beside the workers of another supervisor.
+        _bind(server, shared=False).close()
+    return _bind(server, shared)
+
+
+def _bind(server: ServerSettings, shared: bool) -> socket.socket:
     try:
         found = socket.getaddrinfo(
-            server.host, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, kind, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise _cannot_listen(server, exc) from exc
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if server.workers > 1:
+        if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
     except OSError as exc:
-        problem = f"cannot listen on {server.host} port {wanted}: {exc.strerror}"
-        raise ConfigError("server.port", problem) from exc
+        sock.close()
+        raise _cannot_listen(server, exc) from exc
     return sock
+
+
+def _cannot_listen(server: ServerSettings, exc: OSError) -> ConfigError:
+    return ConfigError(
+        "server.port",
+        f"cannot listen on {server.host} port {server.port}: {exc.strerror}",
+    )
 
 
 def address_of(server: ServerSettings, sock: socket.socket) -> str:
@@ -71,6 +89,7 @@ class _Server(uvicorn.Server):
         self._app = build_app(node)
         super().__init__(_uvicorn_config(self._app, config))
         self._node = node
+        self._server = config
         self._started = started
 
     @contextmanager
@@ -84,7 +103,16 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        """
+        Begin to listen.
+
+        Raises:
+            ConfigError: If another process was faster to take the port.
+        """
+        try:
+            await super().startup(sockets=sockets)
+        except OSError as exc:
+            raise _cannot_listen(self._server, exc) from exc
         if self.started:
             self._started()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -28,31 +29,57 @@ STOP_S = 20.0  # how long workers may take to stop before they are killed
 
 
 class Supervisor:
-    """Keeps *count* workers alive; *command* is how one is started, given its index."""
+    """
+    Keeps *count* workers alive; *command* is how one is started, given its index.
 
-    def __init__(self, command: Callable[[int], Sequence[str]], count: int) -> None:
+    A worker says that it serves by a line on its standard output; *started* is called
+    when all have. Starting succeeds as a whole or fails as a whole: only later is a
+    worker that dies replaced.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        count: int,
+        started: Callable[[], None],
+    ) -> None:
         self._command = command
         self._count = count
+        self._started = started
         self._stopping = asyncio.Event()
-        self._workers: dict[int, asyncio.subprocess.Process] = {}
+        self._workers: dict[int, Process] = {}
 
     async def run(self) -> int:
-        """Run until SIGINT or SIGTERM; return the exit code."""
+        """Run until SIGINT or SIGTERM, or until starting fails; return the code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
-        keepers = [asyncio.create_task(self._keep(i)) for i in range(self._count)]
-        await self._stopping.wait()
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        work = asyncio.create_task(self._work())
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((work, stop), return_when=asyncio.FIRST_COMPLETED)
+        code = work.result() if work.done() else 0
+        for task in (work, stop):
+            task.cancel()
+        await asyncio.gather(work, stop, return_exceptions=True)
         await self._stop_all()
-        return 0
+        return code
+
+    async def _work(self) -> int:
+        """Start all, then keep all; return the code of one that does not start."""
+        # The first one alone, so that what keeps all from starting is said once.
+        for group in (range(1), range(1, self._count)):
+            workers = [await self._start(index) for index in group]
+            codes = await asyncio.gather(*map(_until_ready, workers))
+            if any(codes):
+                return next(filter(None, codes))
+        self._started()
+        await asyncio.gather(*(self._keep(index) for index in range(self._count)))
+        raise AssertionError("workers are kept for ever")
 
     async def _keep(self, index: int) -> None:
         delay_s = FIRST_DELAY_S
+        worker = self._workers[index]
         while True:
-            worker = await self._start(index)
             started = asyncio.get_running_loop().time()
             code = await worker.wait()
             lived_s = asyncio.get_running_loop().time() - started
@@ -61,11 +88,13 @@ class Supervisor:
             log.warning("worker_died", worker=index, code=code, again_in_s=delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, LONGEST_DELAY_S)
+            worker = await self._start(index)
 
-    async def _start(self, index: int) -> asyncio.subprocess.Process:
-        # The pipe is never written to: its end tells the worker that we have died.
+    async def _start(self, index: int) -> Process:
+        # Standard input is never written to: its end tells the worker that we have
+        # died.
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, *self._command(index), stdin=asyncio.subprocess.PIPE
+            sys.executable, *self._command(index), stdin=PIPE, stdout=PIPE
         )
         self._workers[index] = worker
         log.info("worker_started", worker=index, pid=worker.pid)
@@ -84,3 +113,12 @@ class Supervisor:
                 with suppress(ProcessLookupError):
                     worker.kill()
             await asyncio.gather(*(worker.wait() for worker in workers))
+
+
+async def _until_ready(worker: Process) -> int:
+    """Wait until *worker* serves and return 0, or until it ends: then its code."""
+    assert worker.stdout is not None
+    if await worker.stdout.readline():
+        return 0
+    code = await worker.wait()
+    return code if code > 0 else 1

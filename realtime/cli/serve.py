@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(config.logs, sys.stderr)
     for warning in warnings(config):
         log.warning("configuration", problem=warning)
-    sock = bind(config.server)
+    sock = bind(config.server, worker=args.worker is not None)
     if config.server.workers > 1 and args.worker is None:
         return _supervise(args, config, sock)
     return _serve(args, config, sock)
@@ -94,13 +95,14 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _serve(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
-    is_worker = args.worker is not None
+    started = partial(_announce, config, sock)
+    watch_parent = args.worker is not None
+    return run_server(config, _options(args), sock, started, watch_parent)
 
-    def started() -> None:
-        if not is_worker:
-            print(f"realtime is at {address_of(config.server, sock)}", flush=True)
 
-    return run_server(config, _options(args), sock, started, watch_parent=is_worker)
+def _announce(config: Config, sock: socket.socket) -> None:
+    """Say that connections are accepted: to the user, or to the supervisor."""
+    print(f"realtime is at {address_of(config.server, sock)}", flush=True)
 
 
 def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
@@ -111,9 +113,9 @@ def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) ->
     def command(index: int) -> Sequence[str]:
         return ("-m", "realtime", "serve", *given, "--worker", str(index))
 
-    print(f"realtime is at {address_of(config.server, sock)}", flush=True)
+    started = partial(_announce, config, sock)
     try:
-        return asyncio.run(Supervisor(command, config.server.workers).run())
+        return asyncio.run(Supervisor(command, config.server.workers, started).run())
     finally:
         sock.close()
 
