@@ -33,7 +33,6 @@ from realtime.errors import (
 from realtime.types import Channel, Event, Publication
 from realtime.wire.messages import (
     Ack,
-    ErrorReply,
     Hello,
     Limits,
     Publish,
@@ -75,7 +74,7 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
         connection.session.greet_again()
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     except CommandError as exc:
-        connection.reply(ErrorReply.of(exc, command.id))
+        connection.tell(exc, command.id)
         raise Disconnect(UNAUTHORIZED_CLOSE, exc.reason) from exc
     _begin(connection, command, identity, mark, received_at)
 

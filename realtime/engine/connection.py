@@ -69,6 +69,7 @@ class Connection:
         "dialect",
         "id",
         "keepalive",
+        "last_error",
         "opened_at",
         "outbox",
         "remote",
@@ -91,6 +92,7 @@ class Connection:
         self.batch: Batch | None = None
         self.opened_at = 0.0
         self.keepalive: Any = None
+        self.last_error: str | None = None  # of the client's making, for the log
         self._expiry: Any = None
         self._waiting: deque[Command] | None = None
         self._busy: asyncio.Task[None] | None = None
@@ -162,10 +164,17 @@ class Connection:
         log.info(
             "connection_closed",
             connection=self.id,
+            remote=self.remote,
             code=code,
             reason=reason,
             seconds=round(services.clock.monotonic() - self.opened_at, 3),
+            **self._mistakes(),
         )
+
+    def _mistakes(self) -> dict[str, object]:
+        """What the log says of a client that erred; nothing of the others."""
+        errors = self.session.errors
+        return {"errors": errors, "last_error": self.last_error} if errors else {}
 
     # -- commands --------------------------------------------------------------------
 
@@ -235,13 +244,20 @@ class Connection:
         """
         Answer with an error; close after too many of the client's own making.
         """
-        self.services.metrics.errors.labels(exc.code.name).inc()
-        self.reply(ErrorReply.of(exc, request))
+        self.tell(exc, request)
         if exc.code.retry is Retry.NEVER:
+            # The field, but never its value: payloads are not for the log.
+            name = exc.code.name
+            self.last_error = name if exc.field is None else f"{name}: {exc.field}"
             try:
                 self.session.failed()
             except Disconnect as end:
                 self.close(end.code, end.reason)
+
+    def tell(self, exc: CommandError, request: int | None) -> None:
+        """Answer with an error."""
+        self.services.metrics.errors.labels(exc.code.name).inc()
+        self.reply(ErrorReply.of(exc, request))
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Begin the closing handshake."""

@@ -40,6 +40,21 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
+_KINDS = {
+    bool: "a boolean",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "an array",
+    str: "a string",
+}
+
+
+def kind_of(value: object) -> str:
+    """Return what *value* is, without anything of it."""
+    return _KINDS.get(type(value), "null")
+
+
 def integer(low: int, high: int) -> Check:
     """Take an integer from *low* to *high*; true and 1.0 are none."""
 

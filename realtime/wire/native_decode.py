@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, fields
 
 from realtime.errors import BAD_MESSAGE, UNKNOWN_TYPE, CommandError, ErrorCode
 from realtime.wire import checks
-from realtime.wire.checks import MAX_SAFE, Check, Wrong, integer, shown, text
+from realtime.wire.checks import MAX_SAFE, Check, Wrong, integer, kind_of, shown, text
 from realtime.wire.codecs import Undecodable
 from realtime.wire.messages import (
     Command,
@@ -100,7 +100,8 @@ def to_command(value: object) -> Command:
         CommandError: UNKNOWN_TYPE or BAD_MESSAGE, with the request's id if it has one.
     """
     if type(value) is not dict:
-        raise Undecodable(f"a message is an object, not {shown(value)}")
+        # Not the value itself: this sentence closes the connection, and is logged.
+        raise Undecodable(f"a message is an object, not {kind_of(value)}")
     kind = value.get("type")
     shape = _SHAPES.get(kind) if type(kind) is str else None
     if shape is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jwt
 import pytest
+from structlog.testing import capture_logs
 
 from realtime.engine.node import Node
 from realtime.testing.client import MSGPACK_V1, MemoryClient
@@ -124,6 +125,50 @@ async def test_a_forged_token_is_refused_and_closed() -> None:
         answer = await client.hello(id=1, token=forged)
 
         assert (answer["name"], client.close_code) == ("unauthorized", 4501)
+
+
+async def test_mistakes_are_logged_at_the_end_without_their_values() -> None:
+    """The line of the end says how many there were, and where the last one was."""
+    async with running() as (node, _):
+        client = await phone(node)
+        await client.say("shout", text="my secret")
+        await client.say("subscribe", channel=["my secret"])
+        with capture_logs() as logs:
+            client.lose()
+
+        [line] = logs
+        assert (line["event"], line["remote"]) == ("connection_closed", "192.0.2.1")
+        assert (line["errors"], line["last_error"]) == (2, "bad_message: channel")
+        assert "secret" not in str(line)
+
+
+async def test_no_mistakes_no_words_about_them() -> None:
+    """The line of an ordinary end is short."""
+    async with running() as (node, _):
+        client = await phone(node)
+        with capture_logs() as logs:
+            client.lose()
+
+        assert "errors" not in logs[0]
+
+
+async def test_a_refused_hello_is_measured() -> None:
+    """Forged tokens show in the metrics."""
+    async with running() as (node, _):
+        await MemoryClient(node).hello(token="x.y.z")
+
+        text, _ = node.metrics.render()
+        assert b'realtime_errors_total{name="unauthorized"} 1.0' in text
+
+
+async def test_a_message_that_is_no_object_is_not_quoted() -> None:
+    """The reason of a close is logged, so it says only what was sent instead."""
+    async with running() as (node, _):
+        client = await phone(node)
+        client.send_raw(b'"my secret"')
+
+        reason = "a message is an object, not a string"
+        assert client.socket.closed_with == (4500, reason)
 
 
 async def test_a_device_of_another_is_refused() -> None:

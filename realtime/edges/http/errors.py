@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from math import ceil
 
 import orjson
+import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,8 @@ from starlette.types import ExceptionHandler
 
 from realtime import errors
 from realtime.errors import CommandError, ErrorCode, Retry, Unavailable
+
+log = structlog.get_logger(__name__)
 
 NOT_FOUND = ErrorCode(300, "not_found", Retry.NEVER, "there is nothing at this path")
 METHOD_NOT_ALLOWED = ErrorCode(
@@ -169,7 +172,22 @@ def unavailable(exc: Unavailable) -> CommandError:
 
 async def _command_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, CommandError)
+    if exc.code.retry is Retry.NEVER:
+        _note(request, exc)
     return error_response(exc)
+
+
+def _note(request: Request, exc: CommandError) -> None:
+    """Log a mistake of the caller's, without anything that he sent."""
+    route = request.scope.get("route")
+    log.info(
+        "request_refused",
+        remote=request.client.host if request.client else None,
+        method=request.method,
+        route=getattr(route, "path", None),
+        status=status_of(exc.code),
+        error=exc.code.name,
+    )
 
 
 async def _unavailable(request: Request, exc: Exception) -> Response:

@@ -114,6 +114,31 @@ async def test_a_defect_is_logged_and_not_shown(
     assert logs[0]["path"] == "/readyz"
 
 
+async def test_a_refusal_is_logged_without_what_was_sent(world: World) -> None:
+    """An operator learns who erred and where, and nothing of the body."""
+    with capture_logs() as logs:
+        await world.post("/v1/publish", {"channel": "my secret"}, KEY)
+    assert logs == [
+        {
+            "event": "request_refused",
+            "log_level": "info",
+            "remote": "127.0.0.1",
+            "method": "POST",
+            "route": "/v1/publish",
+            "status": 400,
+            "error": "bad_message",
+        }
+    ]
+
+
+async def test_what_may_be_repeated_is_not_logged(world: World) -> None:
+    """Neither a gap nor a full node is a mistake; metrics count them."""
+    body = {"device": "backend-1", "first": 2, "events": [{"name": "like"}]}
+    with capture_logs() as logs:
+        answer = await world.post("/v1/events", body, KEY)
+    assert (answer.status, logs) == (409, [])
+
+
 async def test_a_client_that_leaves_while_sending_is_no_defect(world: World) -> None:
     """An upload that is broken off is neither answered nor logged as a failure."""
     exchange = world.open(
