@@ -54,7 +54,7 @@ def _histories(draw: st.DrawFn) -> History:
     for _ in range(draw(st.integers(1, 5))):
         node = draw(st.integers(0, 1))
         batches = draw(st.lists(_sub_batches(), min_size=1, max_size=6))
-        if commits and draw(_again):
+        if draw(_again) and commits:
             batches = commits[draw(st.integers(0, len(commits) - 1))][1]
         commits.append((node, batches))
     return commits

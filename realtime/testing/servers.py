@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib.util
+import re
 import shutil
 import signal
 import socket
@@ -181,6 +182,12 @@ class ValkeyServer:
         """Run a command that answers lines of ``name:value``, such as INFO."""
         lines = self.command(*args).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def calls(self, command: str) -> int:
+        """Return how often *command* (``publish``, ``client|list``) has been run."""
+        stats = self.facts("INFO", "commandstats").get(f"cmdstat_{command}", "")
+        found = re.search(r"\bcalls=(\d+)", stats)
+        return int(found[1]) if found else 0
 
     def cpu_s(self) -> float:
         """Return the processor time that the process has used, user and system."""
