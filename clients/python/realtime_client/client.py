@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from realtime_client.base_client import BaseClient
 from realtime_client.codec import to_json
@@ -181,14 +182,14 @@ class RealtimeClient(BaseClient):
 
     # -- readers -----------------------------------------------------------------------
 
-    def _join(self, feed: Feed) -> None:
+    def _join(self, feed: Feed[Any]) -> None:
         if self._closed or self.state is State.CLOSED:
             feed.fail(self._end())
             return
         self._subscriptions.add(feed)
         self._wake()
 
-    def _leave(self, feed: Feed) -> None:
+    def _leave(self, feed: Feed[Any]) -> None:
         self._subscriptions.remove(feed)
         self._wake()
 

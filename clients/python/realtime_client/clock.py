@@ -71,15 +71,19 @@ class Signal:
         """
         Wait until it is set or the clock's monotonic time reaches *deadline*.
 
-        Returns whether it was set. A deadline of None never comes.
+        Returns whether it was set. A deadline of None never comes; one that has passed
+        lets other tasks run first.
         """
         if self._set:
             return True
-        self._waiter = asyncio.get_running_loop().create_future()
         timer = None
         if deadline is not None:
-            delay_s = max(deadline - self._clock.monotonic(), 0.0)
+            delay_s = deadline - self._clock.monotonic()
+            if delay_s <= 0:
+                await asyncio.sleep(0)
+                return self._set
             timer = self._clock.call_later(delay_s, self._release)
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
         finally:

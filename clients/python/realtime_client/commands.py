@@ -51,17 +51,17 @@ class Commands:
             ConnectionLost: If the connection ended before the reply came.
         """
         self._check_connected(kind)
-        future = self.requests.future()
-        await self.send(self.encode(kind, partial(resolve, future), **fields))
-        reply: Reply = await future
+        with self.requests.future() as future:
+            await self.send(self.encode(kind, partial(resolve, future), **fields))
+            reply: Reply = await future
         return reply
 
     async def ping(self) -> float:
         """Return how long a round trip takes, in seconds. Raises like ``request``."""
         self._check_connected("ping")
-        future = self.requests.future()
-        await self.send(self.encode_ping(future))
-        rtt_s: float = await future
+        with self.requests.future() as future:
+            await self.send(self.encode_ping(future))
+            rtt_s: float = await future
         return rtt_s
 
     def encode_ping(self, future: asyncio.Future[float] | None = None) -> bytes:
@@ -95,7 +95,8 @@ class Commands:
         except ConnectionClosed:
             # The reader finds out too, after what came before the end, and knows why:
             # it ends the session, and with it whoever waits here.
-            await self.requests.future()
+            with self.requests.future() as end:
+                await end
 
     def lose_all(self) -> None:
         """The connection is gone: no reply will come any more."""

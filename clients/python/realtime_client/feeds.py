@@ -7,18 +7,21 @@ import inspect
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 from realtime_client.errors import ClientClosed, RealtimeError
 from realtime_client.hooks import log
 from realtime_client.values import Json, LiveValue
 
+T = TypeVar("T")
+
 MAX_MESSAGES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
 
 
-class Feed(ABC):
+class Feed(ABC, Generic[T]):
     """
     One reader of one channel; the same channel may have several.
 
@@ -27,7 +30,7 @@ class Feed(ABC):
     show here, except that messages published in the meantime are missing.
     """
 
-    def __init__(self, channel: str, leave: Callable[[Feed], None]) -> None:
+    def __init__(self, channel: str, leave: Callable[[Feed[Any]], None]) -> None:
         self.channel = channel
         self.error: RealtimeError | None = None
         self._leave = leave
@@ -70,6 +73,21 @@ class Feed(ABC):
     ) -> None:
         self.close()
 
+    @abstractmethod
+    def next_nowait(self) -> T:
+        """Return what is there to be read. Raises asyncio.QueueEmpty if nothing is."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            with suppress(asyncio.QueueEmpty):
+                return self.next_nowait()
+            if self._ended():
+                raise StopAsyncIteration
+            await self._change()
+
     def _ended(self) -> bool:
         """Whether the application has closed it. Raises what else has ended it."""
         if self.error is not None:
@@ -102,7 +120,7 @@ class Feed(ABC):
         """
 
 
-class Subscription(Feed):
+class Subscription(Feed[Json]):
     """
     Every message of a channel, in order: ``async for data in subscription``.
 
@@ -114,7 +132,7 @@ class Subscription(Feed):
     def __init__(
         self,
         channel: str,
-        leave: Callable[[Feed], None],
+        leave: Callable[[Feed[Any]], None],
         on_drop: Callable[[str], None],
         max_messages: int = MAX_MESSAGES,
         max_bytes: int = MAX_BYTES,
@@ -142,14 +160,10 @@ class Subscription(Feed):
                 self._on_drop(self.channel)
         self._changed.set()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Json:
-        while not self._messages:
-            if self._ended():
-                raise StopAsyncIteration
-            await self._change()
+    def next_nowait(self) -> Json:
+        """Return the next message, without waiting. Raises asyncio.QueueEmpty."""
+        if not self._messages:
+            raise asyncio.QueueEmpty
         data, size = self._messages.popleft()
         self._bytes -= size
         if not self._messages:
@@ -157,7 +171,7 @@ class Subscription(Feed):
         return data
 
 
-class Watch(Feed):
+class Watch(Feed[LiveValue]):
     """
     A counter's value: ``async for value in watch``.
 
@@ -166,7 +180,7 @@ class Watch(Feed):
     ended are passed over: a chart that wants them subscribes to the channel instead.
     """
 
-    def __init__(self, channel: str, leave: Callable[[Feed], None]) -> None:
+    def __init__(self, channel: str, leave: Callable[[Feed[Any]], None]) -> None:
         super().__init__(channel, leave)
         self.latest: LiveValue | None = None
         self._unread: LiveValue | None = None
@@ -177,14 +191,10 @@ class Watch(Feed):
             self.latest = self._unread = value
             self._changed.set()
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> LiveValue:
-        while self._unread is None:
-            if self._ended():
-                raise StopAsyncIteration
-            await self._change()
+    def next_nowait(self) -> LiveValue:
+        """Return a value not read yet, without waiting. Raises asyncio.QueueEmpty."""
+        if self._unread is None:
+            raise asyncio.QueueEmpty
         value, self._unread = self._unread, None
         return value
 

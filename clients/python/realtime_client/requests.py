@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -34,20 +35,25 @@ class Requests:
         on_reply(reply, size)
         return True
 
-    def future(self) -> asyncio.Future[Any]:
-        """Return a future that fails when the connection ends."""
+    @contextmanager
+    def future(self) -> Iterator[asyncio.Future[Any]]:
+        """Give a block a future that fails when the connection ends."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
-        return future
+        try:
+            yield future
+        finally:
+            self._futures.discard(future)
+            future.cancel()
 
     def lose_all(self) -> None:
         """No reply will come any more."""
         self._waiting.clear()
-        for future in list(self._futures):
-            future.set_exception(
-                ConnectionLost("the connection was lost before the reply came")
-            )
+        for future in self._futures:
+            if not future.done():
+                future.set_exception(
+                    ConnectionLost("the connection was lost before the reply came")
+                )
 
 
 def resolve(future: asyncio.Future[Any], reply: Reply, _size: int) -> None:

@@ -90,7 +90,7 @@ class Session:
         """
         try:
             await first_of(
-                self._read(), self._pump(), self._watch(), self._keeper.run()
+                self._watch(), self._read(), self._pump(), self._keeper.run()
             )
         finally:
             self.welcome = None

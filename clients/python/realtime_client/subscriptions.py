@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from realtime_client.backoff import Backoff
 from realtime_client.errors import CommandError, RealtimeError, Retry
@@ -54,7 +55,7 @@ class Entry:
         self.canonical = channel
         self.phase = Phase.WANTED
         self.number: int | None = None
-        self.feeds: list[Feed] = []
+        self.feeds: list[Feed[Any]] = []
         self.backoff = backoff
         self.due = float("-inf")  # monotonic: do not ask sooner
         self.data: Json = None  # of a live channel: what arrived last
@@ -120,7 +121,7 @@ class Subscriptions:
 
     # -- readers -----------------------------------------------------------------------
 
-    def add(self, feed: Feed) -> None:
+    def add(self, feed: Feed[Any]) -> None:
         """Add a reader; it is told at once what is known already."""
         key = same_channel(feed.channel)
         entry = self._entries.get(key)
@@ -133,7 +134,7 @@ class Subscriptions:
             if entry.value is not None:
                 feed.deliver(entry.data, entry.value, 0)
 
-    def remove(self, feed: Feed) -> None:
+    def remove(self, feed: Feed[Any]) -> None:
         """Remove a reader; with the last one, the channel goes."""
         entry = self._entries.get(same_channel(feed.channel))
         if entry is None or feed not in entry.feeds:

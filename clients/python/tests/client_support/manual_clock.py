@@ -46,6 +46,12 @@ class ManualClock:
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
 
+    @property
+    def delays(self) -> list[float]:
+        """How far away the timers that wait are, in seconds."""
+        waiting = [due for due, _, timer in self._timers if timer.callback is not None]
+        return [round(due - self._monotonic, 6) for due in waiting]
+
     def advance(self, seconds: float) -> None:
         """Move the clock and run what becomes due."""
         end = self._monotonic + seconds

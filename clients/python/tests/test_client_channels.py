@@ -1,0 +1,306 @@
+"""Watching, subscribing and publishing, over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from client_support.manual_clock import eventually
+from client_support.online import scene
+from realtime_client import (
+    CommandError,
+    ConnectionLost,
+    LiveValue,
+    MessagesDropped,
+    NotConnected,
+    RealtimeError,
+    State,
+    live,
+)
+
+pytestmark = pytest.mark.anyio
+
+LIKES = live("likes", post=42)
+
+
+def value(value: float, rev: int) -> dict[str, Any]:
+    """Return what the server says of a total."""
+    return {"value": value, "at": None, "rev": rev, "final": False}
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_watch_gives_the_value_and_its_changes(codec: str) -> None:
+    """First what it is now, then what it becomes."""
+    async with scene() as it:
+        client, conversation = await it.online(codec=codec)
+        watch = client.watch(LIKES)
+        command = await conversation.confirm(7, value(12, 3))
+        assert command["channel"] == "live:likes;post=42"
+        assert await anext(watch) == LiveValue(LIKES, 12, None, 3)
+        await conversation.push(7, value(13, 4))
+        assert (await anext(watch)).value == 13
+
+
+async def test_a_watch_with_a_callback_needs_no_loop() -> None:
+    """While a slow callback is busy, only the latest value waits for it."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        seen: list[Any] = []
+        go_on = asyncio.Event()
+
+        async def callback(value: LiveValue) -> None:
+            seen.append(value.value)
+            await go_on.wait()
+
+        watch = client.watch(LIKES, callback)
+        await conversation.confirm(7, value(1, 1))
+        await eventually(lambda: seen == [1])
+        for n in (2, 3, 4):
+            await conversation.push(7, value(n, n))
+        await eventually(lambda: watch.latest and watch.latest.value == 4)
+        go_on.set()
+        await eventually(lambda: seen == [1, 4])
+        await client.aclose()
+
+
+async def test_a_callback_that_raises_is_called_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its error is logged; the next value comes all the same."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        seen: list[Any] = []
+
+        def callback(value: LiveValue) -> None:
+            seen.append(value.value)
+            raise RuntimeError("boom")
+
+        client.watch(LIKES, callback)
+        await conversation.confirm(7, value(1, 1))
+        await conversation.push(7, value(2, 2))
+        await eventually(lambda: 2 in seen)
+        assert "boom" in caplog.text
+
+
+async def test_watch_is_for_live_channels() -> None:
+    """Another channel has no values; the error says what to use."""
+    async with scene() as it:
+        with pytest.raises(ValueError, match="subscribe"):
+            it.make().watch("chat:lobby")
+
+
+async def test_a_subscription_gives_every_message() -> None:
+    """In the order of publishing."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(client.subscribe("chat:lobby"))
+        await conversation.confirm(3)
+        chat = await subscribing
+        for n in range(3):
+            await conversation.push(3, {"n": n})
+        assert [(await anext(chat))["n"] for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_refused_subscription_raises() -> None:
+    """With the server's reason; nothing is left behind."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(client.subscribe("chat:secret"))
+        command = await conversation.receive("subscribe")
+        await conversation.refuse(command, 106, "permission_denied", field="channel")
+        with pytest.raises(CommandError, match="106 permission_denied"):
+            await subscribing
+        watch = client.watch(LIKES)
+        command = await conversation.receive("subscribe")
+        await conversation.refuse(command, 107, "unknown_channel")
+        with pytest.raises(CommandError, match="107 unknown_channel"):
+            await anext(watch)
+
+
+async def test_subscriptions_survive_a_cut() -> None:
+    """All are asked for again; pushes are told apart by the new numbers."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(client.subscribe("chat:lobby"))
+        await conversation.confirm(3)
+        chat = await subscribing
+        watch = client.watch(LIKES)
+        await conversation.confirm(4, value(1, 1))
+        conversation.cut()
+        await it.back_off(client)
+        conversation = await it.again(client)
+        assert (await conversation.confirm(4))["channel"] == "chat:lobby"
+        assert (await conversation.confirm(3, value(1, 1)))["channel"] == LIKES
+        await conversation.push(4, "hello")
+        await conversation.push(3, value(2, 2))
+        assert await anext(chat) == "hello"
+        await eventually(lambda: watch.latest and watch.latest.value == 2)
+
+
+async def test_subscribing_offline_waits_for_the_connection() -> None:
+    """It is confirmed when there is one."""
+    async with scene() as it:
+        client = it.make()
+        subscribing = asyncio.ensure_future(client.subscribe("chat:lobby"))
+        await asyncio.sleep(0)
+        client.start()
+        conversation = await it.again(client)
+        await conversation.confirm(3)
+        assert (await subscribing).active
+
+
+async def test_leaving_unsubscribes() -> None:
+    """The reader's loop ends; the server is told."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(client.subscribe("chat:lobby"))
+        await conversation.confirm(3)
+        async with await subscribing as chat:
+            await conversation.push(3, "last")
+            assert await anext(chat) == "last"
+        command = await conversation.receive("unsubscribe")
+        assert command["channel"] == "chat:lobby"
+        await conversation.send("unsubscribed", id=command["id"], channel="chat:lobby")
+        with pytest.raises(StopAsyncIteration):
+            await anext(chat)
+
+
+async def test_unsubscribe_closes_every_reader() -> None:
+    """Of this channel, and of no other."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        watch = client.watch(LIKES)
+        await conversation.confirm(3, value(1, 1))
+        await watch.established()
+        client.unsubscribe(LIKES)
+        await conversation.receive("unsubscribe")
+        assert [one.value async for one in watch] == [1]
+
+
+async def test_the_server_ends_a_subscription() -> None:
+    """The reader is told why."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        watch = client.watch(LIKES)
+        await conversation.confirm(3)
+        fields = {"channel": LIKES, "code": 106, "reason": "the new token does not"}
+        await conversation.send("unsubscribed", **fields)
+        with pytest.raises(CommandError, match="the new token does not"):
+            await anext(watch)
+
+
+async def test_a_slow_reader_is_told_of_what_it_missed() -> None:
+    """By a notice and a count."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(
+            client.subscribe("chat:lobby", max_messages=2)
+        )
+        await conversation.confirm(3)
+        chat = await subscribing
+        for n in range(4):
+            await conversation.push(3, n)
+        await eventually(lambda: chat.dropped == 2)
+        assert it.notices == [MessagesDropped("chat:lobby")]
+        assert [await anext(chat), await anext(chat)] == [2, 3]
+
+
+async def test_readers_learn_of_a_final_error() -> None:
+    """Their loops raise what ended the client."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        watch = client.watch(LIKES)
+        reading = asyncio.ensure_future(anext(watch))
+        await conversation.close(4503)
+        with pytest.raises(RealtimeError, match="4503"):
+            await reading
+        assert client.state is State.CLOSED
+        with pytest.raises(RealtimeError, match="4503"):
+            await client.subscribe("chat:lobby")
+
+
+async def test_readers_end_with_the_client() -> None:
+    """Closing the client ends their loops without an error."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        watch = client.watch(LIKES)
+        await conversation.confirm(3)
+        await client.aclose()
+        assert [one async for one in watch] == []
+
+
+# -- publishing ------------------------------------------------------------------------
+
+
+async def test_publishing_waits_for_the_server() -> None:
+    """It returns once the publication was handed over."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        publishing = asyncio.ensure_future(client.publish("chat:lobby", {"a": [1]}))
+        command = await conversation.receive("publish")
+        assert (command["channel"], command["data"]) == ("chat:lobby", {"a": [1]})
+        assert not publishing.done()
+        await conversation.send("published", id=command["id"])
+        await publishing
+
+
+async def test_a_refused_publication_raises() -> None:
+    """The connection lives."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
+        command = await conversation.receive("publish")
+        await conversation.refuse(command, 106, "permission_denied")
+        with pytest.raises(CommandError, match="permission_denied"):
+            await publishing
+        assert client.state is State.ONLINE
+
+
+async def test_a_lost_publication_is_not_repeated() -> None:
+    """Whether it was published is unknown; the application decides."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
+        await conversation.receive("publish")
+        conversation.cut()
+        with pytest.raises(ConnectionLost):
+            await publishing
+        with pytest.raises(NotConnected):
+            await client.publish("chat:lobby", 1)
+
+
+async def test_what_json_cannot_say_is_not_published() -> None:
+    """Neither is what the server would refuse for its size; nothing is sent."""
+    async with scene() as it:
+        client, _ = await it.online({"limits": {"max_publication_bytes": 10}})
+        with pytest.raises(ValueError, match=r"JSON compliant"):
+            await client.publish("chat:lobby", float("nan"))
+        with pytest.raises(TypeError):
+            await client.publish("chat:lobby", object())
+        with pytest.raises(CommandError, match="12 bytes, the server takes 10"):
+            await client.publish("chat:lobby", "x" * 10)
+
+
+async def test_a_frame_is_never_larger_than_the_server_takes() -> None:
+    """The connection would be closed for it."""
+    limits = {"max_frame_bytes": 300, "max_publication_bytes": 1000}
+    async with scene() as it:
+        client, _ = await it.online({"limits": limits})
+        with pytest.raises(CommandError, match="the server takes 300"):
+            await client.publish("chat:lobby", "x" * 400)
+
+
+async def test_a_reply_nobody_waits_for_does_no_harm() -> None:
+    """A cancelled call's reply, and its error, are passed over."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        for _ in range(2):
+            publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
+            command = await conversation.receive("publish")
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            await conversation.refuse(command, 106, "permission_denied")
+        client.track("e")
+        await conversation.receive("track")
+        assert it.notices == []
