@@ -60,6 +60,11 @@ class Conversation:
     async def welcome(self, acked: int | None = 0, **fields: Any) -> Message:
         """Receive hello and answer it; return the hello."""
         hello = await self.receive("hello")
+        await self.answer(hello, acked, **fields)
+        return hello
+
+    async def answer(self, hello: Message, acked: int | None, **fields: Any) -> None:
+        """Say welcome."""
         reply = {
             "id": hello["id"],
             "connection": "c1",
@@ -73,7 +78,6 @@ class Conversation:
             **fields,
         }
         await self.send("welcome", **{k: v for k, v in reply.items() if v is not None})
-        return hello
 
     async def refuse(self, message: Message, code: int, name: str, **more: Any) -> None:
         """Answer *message* with an error."""
@@ -151,6 +155,10 @@ class ScriptedServer:
         """Return the next connection."""
         async with asyncio.timeout(TIMEOUT_S):
             return await self._waiting.get()
+
+    async def accept_whenever(self) -> Conversation:
+        """Return the next connection, however long it takes to come."""
+        return await self._waiting.get()
 
     def refuse(self, status: HTTPStatus, **headers: str) -> None:
         """Answer handshakes with this status from now on."""
