@@ -140,16 +140,18 @@ class Wheel:
 
     def _turn(self) -> None:
         """Run the steps that have passed, and come back unless the wheel is empty."""
-        self._tick = None
+        # The tick stays in its place until all is run: what is put meanwhile must not
+        # start the wheel anew, in front of steps that are still to be run.
+        tick = self._tick
         self.now = self._clock.monotonic()
         last = max(int(self.now / self._resolution_s), self._step)
-        try:
-            while self._step < last and self._count:
-                self._step += 1
-                self._run(self._step)
-            self._step = last
-        finally:
-            if self._count and self._tick is None:
+        while self._step < last and self._count:
+            self._step += 1
+            self._run(self._step)
+        self._step = max(last, self._step)
+        if self._tick is tick:  # else the wheel was stopped
+            self._tick = None
+            if self._count:
                 self._await_next()
 
     def _run(self, step: int) -> None:

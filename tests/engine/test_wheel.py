@@ -181,6 +181,23 @@ def test_a_loop_that_was_busy_catches_up(clock: ManualClock, wheel: Wheel) -> No
     assert not wheel.turning
 
 
+def test_an_entry_that_comes_back_does_not_hide_the_steps_after_it(
+    clock: ManualClock, wheel: Wheel
+) -> None:
+    """A loop that was busy runs all that fell due, whatever is put meanwhile."""
+    bells = [Bell(clock) for _ in range(3)]
+    wheel.schedule(lambda: wheel.put(bells[0], 30), 1)
+    wheel.put(bells[1], 2)
+    wheel.put(bells[2], 3)
+    clock._move(clock.monotonic() + 10)  # the loop was blocked
+    clock.advance(0)
+    assert [len(bell.rung) for bell in bells] == [0, 1, 1]
+
+    clock.advance(31)
+    assert [len(bell.rung) for bell in bells] == [1, 1, 1]
+    assert len(wheel) == 0
+
+
 def test_stopping_forgets_every_entry(clock: ManualClock, wheel: Wheel) -> None:
     """Nothing fires afterwards, and the wheel may be used again."""
     bell = Bell(clock)
