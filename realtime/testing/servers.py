@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib.util
+import random
 import re
 import shutil
 import signal
@@ -25,12 +26,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 10.0
 CLUSTER_TIMEOUT_S = 30.0
 POLL_S = 0.01
 SLOTS = 16384
+PORTS = (12_000, 32_000)
 
 
 class ServerError(RuntimeError):
@@ -61,10 +65,18 @@ def find_server() -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """
+    Return a TCP port of the loopback interface that nobody uses now.
+
+    It is below those that the system gives to outgoing connections: one of them would
+    otherwise take it sooner or later, at the latest while a server restarts.
+    """
+    choice = random.SystemRandom()
+    while True:
+        port = choice.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 class ValkeyServer:
@@ -73,7 +85,8 @@ class ValkeyServer:
 
     *appendonly* and *fsync* (``always``, ``everysec`` or ``no``) choose durability;
     *directory* keeps the data (a temporary one is made and removed otherwise);
-    *options* are further pairs of the server's configuration. The port stays the same
+    *options* are further pairs of the server's configuration; *sentinel* is a file that
+    tells a sentinel what to watch, and makes this server one. The port stays the same
     over ``restart()``, and so does the data that the durability chosen has kept.
     """
 
@@ -85,6 +98,7 @@ class ValkeyServer:
         directory: Path | None = None,
         port: int | None = None,
         cluster: bool = False,
+        sentinel: Path | None = None,
         password: str | None = None,
         options: Sequence[tuple[str, str]] = (),
     ) -> None:
@@ -96,6 +110,7 @@ class ValkeyServer:
         self.bus_port = free_port() if cluster else None
         self._durability = ("yes" if appendonly else "no", fsync)
         self._options = tuple(options)
+        self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
@@ -130,8 +145,9 @@ class ValkeyServer:
             self._reap()
             if self._fixed_port:
                 break
-            # Somebody else took the port between our choice and the server's bind.
+            # Somebody else took a port between our choice and the server's bind.
             self.port = free_port()
+            self.bus_port = self.bus_port and free_port()
         raise ServerError(f"the server on port {self.port} did not start: {self.log}")
 
     def kill(self) -> None:
@@ -174,7 +190,13 @@ class ValkeyServer:
 
     def command(self, *args: str | bytes | int | float) -> Any:
         """Run one command on a connection of its own; replies are bytes, as sent."""
-        with redis.Redis(HOST, self.port, password=self.password, protocol=2) as client:
+        with redis.Redis(
+            HOST,
+            self.port,
+            password=self.password,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
             client.response_callbacks.clear()
             return client.execute_command(*args)
 
@@ -213,6 +235,11 @@ class ValkeyServer:
         self.close()
 
     def _arguments(self) -> Iterator[str]:
+        if self._sentinel is not None:
+            yield from (str(self._sentinel), "--sentinel", "--port", str(self.port))
+            yield from ("--bind", HOST, "--logfile", "server.log")
+            yield from ("--dir", str(self._directory))
+            return
         appendonly, fsync = self._durability
         yield from ("--port", str(self.port), "--bind", HOST, "--save", "")
         yield from ("--dir", str(self._directory), "--logfile", "server.log")

@@ -11,9 +11,9 @@ from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.pubsub import PubSub
 from realtime.settings import RedisSettings
 from realtime.testing.servers import ValkeyServer
-from tests.contracts.conftest import cluster, valkey
+from tests.contracts.conftest import valkey
 
-__all__ = ["cluster", "valkey"]
+__all__ = ["valkey"]
 
 MakeLink = Callable[..., RedisLink]
 MakePubSub = Callable[[RedisLink], PubSub]
