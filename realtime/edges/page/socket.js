@@ -42,7 +42,7 @@ export class Link {
   }
 
   connect() {
-    clearTimeout(this.retryTimer);
+    this.#drop();
     this.onState({ state: "connecting" });
     const socket = new WebSocket(this.url, ["realtime.v1.json"]);
     this.socket = socket;
@@ -53,20 +53,18 @@ export class Link {
     socket.onopen = () => this.#hello();
     socket.onmessage = ({ data }) => socket === this.socket && this.#receive(JSON.parse(data));
     socket.onclose = (closed) => socket === this.socket && this.#closed(closed);
-    clearInterval(this.watchdog);
     this.watchdog = setInterval(() => this.#listen(), 1000);
   }
 
-  /** Come back now instead of at the end of the delay. */
+  /** Come back now instead of at the end of the delay, if there is one. */
   hurry() {
-    if (this.socket === null) this.connect();
+    if (this.retryTimer) this.connect();
   }
 
   /** Start anew with another token. */
   withToken(token) {
     this.token = token;
     this.attempts = 0;
-    this.#drop();
     this.connect();
   }
 
@@ -197,7 +195,6 @@ export class Link {
     if (id === 0 && (code === 104 || code === 105)) return this.#unauthorized();
     if (this.asked.has(id)) return this.#denied(this.asked.get(id), reason);
     if (name === "gap") return this.#resend(expected);
-    if (code === 206) return this.unacked.splice(0).forEach(({ reject }) => reject(new Error(reason)));
     console.warn(`${code} ${name}: ${reason}`, delayS ?? "");
   }
 
@@ -209,6 +206,7 @@ export class Link {
   #drop() {
     clearInterval(this.watchdog);
     clearTimeout(this.retryTimer);
+    this.retryTimer = null;
     const socket = this.socket;
     this.socket = null;
     this.ready = false;
