@@ -137,7 +137,7 @@ BAD_FRAME = CloseCode(
 )
 UNAUTHORIZED_CLOSE = CloseCode(4501, "unauthorized", False, "hello was refused")
 EXPIRED_CLOSE = CloseCode(
-    4502, "token_expired", False, "not refreshed in time: get a new token"
+    4502, "token_expired", False, "the token has expired: get a new one"
 )
 TOO_MANY_ERRORS = CloseCode(4503, "too_many_errors", False, "too many bad messages")
 

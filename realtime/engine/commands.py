@@ -22,8 +22,10 @@ from realtime.engine.batches import Sender, Submission, judge_all
 from realtime.engine.ingest import Busy
 from realtime.errors import (
     DEVICE_TAKEN,
+    EXPIRED_CLOSE,
     LIMIT_EXCEEDED,
     PERMISSION_DENIED,
+    TOKEN_EXPIRED,
     UNAUTHORIZED_CLOSE,
     UNAVAILABLE,
     CommandError,
@@ -75,7 +77,9 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     except CommandError as exc:
         connection.tell(exc, command.id)
-        raise Disconnect(UNAUTHORIZED_CLOSE, exc.reason) from exc
+        expired = exc.code is TOKEN_EXPIRED
+        code = EXPIRED_CLOSE if expired else UNAUTHORIZED_CLOSE
+        raise Disconnect(code, exc.reason) from exc
     _begin(connection, command, identity, mark, received_at)
 
 

@@ -127,6 +127,15 @@ async def test_a_forged_token_is_refused_and_closed() -> None:
         assert (answer["name"], client.close_code) == ("unauthorized", 4501)
 
 
+async def test_an_expired_token_closes_with_a_code_of_its_own() -> None:
+    """The close code says what is needed: a new token, and nothing else."""
+    async with running() as (node, clock):
+        client = MemoryClient(node)
+        answer = await client.hello(id=1, token=token(clock, lives_s=-60))
+
+        assert (answer["name"], client.close_code) == ("token_expired", 4502)
+
+
 async def test_mistakes_are_logged_at_the_end_without_their_values() -> None:
     """The line of the end says how many there were, and where the last one was."""
     async with running() as (node, _):
