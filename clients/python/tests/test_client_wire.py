@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,8 @@ def test_frames_stay_within_their_room(batch: list[dict[str, Any]]) -> None:
     size = sum(len(event) + 1 for event in events)
     head = {"type": "track", "id": 2**53, "first": 2**53, "sent_at": 1.7e9 + 1 / 3}
     for codec in CODECS:
-        most = next(
-            n for n in range(size, 3 * size + 1000) if codec.event_room(n) >= size
-        )
+        limits = range(size, 3 * size + 1000)
+        most = next(limit for limit in limits if codec.event_room(limit) >= size)
         assert len(codec.encode_events({**head, "lost": 2**53}, events)) <= most
 
 
@@ -150,10 +150,8 @@ def test_what_can_never_be_counted_is_refused(
 def test_whatever_a_server_sends_is_read_or_a_bad_reply(frame: bytes) -> None:
     """Nothing else ever comes out."""
     for codec in CODECS:
-        try:
+        with suppress(BadReply):
             parse(codec.decode(frame))
-        except BadReply:
-            pass
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", {"a": {1, 2}}, b"bytes"])
