@@ -35,7 +35,16 @@ EARLIEST_S = 0.001
 class Watched:
     """One live channel with subscribers here."""
 
-    __slots__ = ("boundary", "channel", "definition", "due", "not_before", "state")
+    __slots__ = (
+        "boundary",
+        "channel",
+        "definition",
+        "due",
+        "missed",
+        "not_before",
+        "open",
+        "state",
+    )
 
     def __init__(
         self, channel: Channel, definition: CounterDefinition, name: LiveName
@@ -46,14 +55,17 @@ class Watched:
         self.not_before = 0.0  # monotonic: the cadence allows no publication sooner
         self.due: Timer | None = None  # a publication that waits for the cadence
         self.boundary: Timer | None = None  # the next change that time alone makes
+        self.open = False  # from the first reading to the end: it may be published
+        self.missed = False  # something changed before it was open
 
     @property
     def unique(self) -> bool:
         """Whether values must be read, because their cells' state does not travel."""
         return self.definition.measure is Measure.UNIQUE
 
-    def cancel(self) -> None:
-        """Call off both timers."""
+    def close(self) -> None:
+        """Publish no more, and call off both timers."""
+        self.open = False
         for timer in (self.due, self.boundary):
             if timer is not None:
                 timer.cancel()
@@ -81,6 +93,11 @@ class Live:
         self._groups: dict[Group, dict[Channel, Watched]] = {}
         self._interest: Interest[LiveName] = Interest(
             self._start, self._stop, self._tasks
+        )
+        self._hearing: Interest[Group] = Interest(
+            lambda group: ledger.watch(*group),
+            lambda group: ledger.unwatch(*group),
+            self._tasks,
         )
         self._stale: dict[Channel, Watched] = {}  # unique counts that must be read
         self._reading = False
@@ -111,34 +128,34 @@ class Live:
         definition = self._counters.get(name.counter)
         assert definition is not None, "names are parsed against the definitions"
         watched = Watched(name.channel, definition, name)
-        group = self._groups.setdefault((name.counter, name.dims), {})
-        first = not group
-        group[name.channel] = watched
+        group = (name.counter, name.dims)
+        # Hear before reading: what changes meanwhile is applied by its rev.
+        await self._hearing.acquire(group)
+        self._groups.setdefault(group, {})[name.channel] = watched
         try:
-            # Watch before reading: what changes meanwhile is applied by its rev.
-            if first:
-                await self._ledger.watch(name.counter, name.dims)
             await self._load([watched])
         except BaseException:
-            await self._leave_group(name)
+            self._leave_group(name)
             raise
         watched.state.publications(self._clock.time())  # subscribers are told by reply
         self._watched[name.channel] = watched
+        watched.open = True
+        if watched.missed:
+            self._touch(watched)
         self._arm(watched)
 
     async def _stop(self, name: LiveName) -> None:
-        watched = self._watched.pop(name.channel)
-        watched.cancel()
+        self._watched.pop(name.channel).close()
         self._stale.pop(name.channel, None)
-        await self._leave_group(name)
+        self._leave_group(name)
 
-    async def _leave_group(self, name: LiveName) -> None:
-        key = (name.counter, name.dims)
-        group = self._groups[key]
-        del group[name.channel]
-        if not group:
-            del self._groups[key]
-            await self._ledger.unwatch(name.counter, name.dims)
+    def _leave_group(self, name: LiveName) -> None:
+        group = (name.counter, name.dims)
+        channels = self._groups[group]
+        del channels[name.channel]
+        if not channels:
+            del self._groups[group]
+        self._hearing.release(group)
 
     # -- what changes ------------------------------------------------------------
 
@@ -153,6 +170,9 @@ class Live:
 
     def _touch(self, watched: Watched) -> None:
         """Something may have changed: publish as soon as the cadence allows."""
+        if not watched.open:
+            watched.missed = True
+            return
         if watched.due is not None:
             return
         delay_s = max(watched.not_before - self._clock.monotonic(), 0.0)
@@ -160,8 +180,6 @@ class Live:
 
     def _publish(self, watched: Watched) -> None:
         watched.due = None
-        if watched.channel not in self._watched:
-            return
         if watched.unique:
             self._stale[watched.channel] = watched
             self._read_stale()
@@ -220,7 +238,7 @@ class Live:
             return
         self._failing = False
         for watched in batch:
-            if watched.channel in self._watched:
+            if watched.open:  # else it was closed meanwhile, and perhaps opened anew
                 self._emit(watched)
 
     async def _load(self, batch: Sequence[Watched]) -> None:
@@ -257,5 +275,5 @@ class Live:
     async def aclose(self) -> None:
         """Stop timers and tasks."""
         for watched in self._watched.values():
-            watched.cancel()
+            watched.close()
         await self._tasks.aclose()
