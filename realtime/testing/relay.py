@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Self
 
@@ -33,13 +34,15 @@ class Relay:
     """
     Listens on a free port and passes everything on to *port* of this machine.
 
-    Use it as an asynchronous context manager. ``connections`` are those that are open.
+    With *tls* it speaks TLS to its clients. Use it as an asynchronous context manager.
+    ``connections`` are those that are open.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.connections: list[Relayed] = []
         self.port = 0
         self._target = port
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,7 +51,7 @@ class Relay:
         return [each for each in self.connections if word in each.sent]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, HOST, 0)
+        self._server = await asyncio.start_server(self._accept, HOST, 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -10,7 +10,7 @@ from realtime.adapters.redis.backoff import Backoff
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.pubsub import PubSub
 from realtime.settings import RedisSettings
-from realtime.testing.servers import ValkeyServer
+from realtime.testing.servers import ValkeyCluster, ValkeyServer
 from tests.contracts.conftest import valkey
 
 __all__ = ["valkey"]
@@ -24,6 +24,13 @@ def victim() -> Iterator[ValkeyServer]:
     """A server of one test's own, durable, to be paused and killed."""
     with ValkeyServer(appendonly=True, fsync="always") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shaky() -> Iterator[ValkeyCluster]:
+    """A cluster whose slots may be moved and whose masters may be killed."""
+    with ValkeyCluster() as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -43,9 +43,9 @@ class RedisBroker(Broker):
 
     async def subscribe(self, channel: Channel) -> None:
         name = broker_channel(self._prefix, channel)
-        self._channels.add(channel)
         with told_as(BrokerUnavailable):
             await self._pubsub.subscribe(name, partial(self._receive, channel))
+        self._channels.add(channel)
 
     async def unsubscribe(self, channel: Channel) -> None:
         self._channels.discard(channel)

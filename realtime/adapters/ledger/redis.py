@@ -140,6 +140,7 @@ class RedisLedger(Ledger):
         return heapq.nsmallest(limit, set().union(*found))
 
     async def watch(self, counter: str, dims: str) -> None:
+        known = (counter, dims) in self._watched
         self._watched.add((counter, dims))
         callback = partial(self._changed, counter, dims)
         try:
@@ -151,7 +152,8 @@ class RedisLedger(Ledger):
                     ]
                 )
         except BaseException:
-            await self.unwatch(counter, dims)
+            if not known:
+                await self.unwatch(counter, dims)
             raise
 
     async def unwatch(self, counter: str, dims: str) -> None:

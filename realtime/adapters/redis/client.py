@@ -52,6 +52,7 @@ class RedisLink:
         self._opener = Opener(self._target, settings.timeout_s)
         self._lines: dict[Address, CommandLine] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
+        self._open: set[CommandLine] = set()  # also those that are closing
         self._map: SlotMap | None = None
         self._refreshing = asyncio.Lock()
         self._closed = False
@@ -135,7 +136,8 @@ class RedisLink:
         Return what the servers really do: the weakest of their settings.
 
         ``appendfsync always``, ``appendfsync everysec``, ``appendfsync no``,
-        ``appendonly no``, or ``unknown`` where CONFIG is not permitted.
+        ``appendonly no``; ``maxmemory-policy allkeys-lru`` and the like, which forget
+        counters; or ``unknown`` where CONFIG is not permitted.
         Raises Unavailable if a server does not answer.
         """
         return max([await self._durability(at) for at in self.masters], key=_weakness)
@@ -147,9 +149,8 @@ class RedisLink:
     async def aclose(self) -> None:
         """Close all connections. Closing twice is harmless."""
         self._closed = True
-        lines = list(self._lines.values())
         self._lines.clear()
-        for line in lines:
+        for line in tuple(self._open):
             await line.aclose()
         await self._opener.aclose()
 
@@ -173,6 +174,8 @@ class RedisLink:
                 if self._closed:
                     raise RedisConnectionError("the link has been closed")
                 line = CommandLine(await self._opener.open(address))
+                line.when_closed(self._open.discard)
+                self._open.add(line)
                 self._lines[address] = line
             return line
 
@@ -232,11 +235,13 @@ class RedisLink:
 
     async def _durability(self, at: Address) -> str:
         found: dict[str, str] = {}
-        for name in ("appendonly", "appendfsync"):
+        for name in ("maxmemory-policy", "appendonly", "appendfsync"):
             (reply,) = await self._ask([("CONFIG", "GET", name)], b"", True, at)
             if isinstance(reply, ResponseError) or len(reply) != 2:
                 return "unknown"
             found[name] = reply[1].decode()
+        if found["maxmemory-policy"] != "noeviction":
+            return f"maxmemory-policy {found['maxmemory-policy']}"
         if found["appendonly"] != "yes":
             return "appendonly no"
         return f"appendfsync {found['appendfsync']}"
@@ -257,7 +262,12 @@ def _checked(reply: Any) -> Any:
     return reply
 
 
-_STRENGTHS = ("appendfsync always", "appendfsync everysec", "appendfsync no")
+_STRENGTHS = (
+    "appendfsync always",
+    "appendfsync everysec",
+    "appendfsync no",
+    "appendonly no",
+)
 
 
 def _weakness(durability: str) -> int:

@@ -14,8 +14,8 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -56,6 +56,10 @@ class Wire(ABC):
         """Close it now; those who wait are told *reason*."""
         self._end(RedisConnectionError(reason))
         self._task.cancel()
+
+    def when_closed(self, callback: Callable[[Self], object]) -> None:
+        """Call *callback* when nothing is left of it."""
+        self._task.add_done_callback(lambda task: callback(self))
 
     async def aclose(self) -> None:
         """Close it and wait until it is closed."""

@@ -115,7 +115,7 @@ class PubSub:
         if tasks:
             await asyncio.wait(tasks)
 
-    # -- what lanes tell ---------------------------------------------------------------
+    # -- what lanes tell: see lane.Owner -----------------------------------------------
 
     def received(self, channel: bytes, data: bytes) -> None:
         # Hot: once per message.

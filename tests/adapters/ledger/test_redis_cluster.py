@@ -20,29 +20,26 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_commit_over_shards_is_repeated_safely(
-    make_link: MakeLink, make_pubsub: MakePubSub
+    shaky: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
     """When one shard of a commit fails, repeating all of it counts everything once."""
-    with ValkeyCluster() as cluster:
-        link = make_link(cluster.url, timeout_s=0.5)
-        pubsub = make_pubsub(link)
-        settings = LedgerSettings(shards=3)
-        ledger = RedisLedger(link, pubsub, COUNTERS, settings, "t")
-        await ledger.start()
-        tags = LedgerKeys("t", 3).tags
-        masters = {cluster.server_of(tag.decode()).port for tag in tags}
-        assert len(masters) == 3  # shards spread over the masters
-        batches = [sub(f"d{number}", 1, 2) for number in range(30)]
-        cluster.servers[1].kill()
-        with pytest.raises(LedgerUnavailable):
-            await ledger.commit(batches, time.time())
-        await asyncio.to_thread(cluster.servers[1].restart)
-        await asyncio.to_thread(cluster.await_whole)
-        outcomes = await ledger.commit(batches, time.time())
-        verdicts = {outcome.verdict for outcome in outcomes}
-        assert verdicts == {Verdict.APPLIED, Verdict.DUPLICATE}
-        assert await state(ledger, key("count")) == (60,)
-        heard = Heard(ledger)
-        await ledger.watch("count", "1")
-        await ledger.commit([sub(f"d{n}", 3, 3) for n in range(30)], time.time())
-        await eventually(lambda: heard.total(key("count")) == 90, "all shards tell")
+    link = make_link(shaky.url, timeout_s=0.5)
+    settings = LedgerSettings(shards=3)
+    ledger = RedisLedger(link, make_pubsub(link), COUNTERS, settings, "t")
+    await ledger.start()
+    masters = {link.master_of(tag) for tag in LedgerKeys("t", 3).tags}
+    assert len(masters) == 3  # shards spread over the masters
+    batches = [sub(f"d{number}", 1, 2) for number in range(30)]
+    shaky.servers[1].kill()
+    with pytest.raises(LedgerUnavailable):
+        await ledger.commit(batches, time.time())
+    await asyncio.to_thread(shaky.servers[1].restart)
+    await asyncio.to_thread(shaky.await_whole)
+    outcomes = await ledger.commit(batches, time.time())
+    verdicts = {outcome.verdict for outcome in outcomes}
+    assert verdicts == {Verdict.APPLIED, Verdict.DUPLICATE}
+    assert await state(ledger, key("count")) == (60,)
+    heard = Heard(ledger)
+    await ledger.watch("count", "1")
+    await ledger.commit([sub(f"d{n}", 3, 3) for n in range(30)], time.time())
+    await eventually(lambda: heard.total(key("count")) == 90, "all shards tell")

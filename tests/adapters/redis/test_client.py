@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.script import Script
@@ -92,6 +98,45 @@ async def test_password_and_database(make_link: MakeLink) -> None:
             await wrong.start()
         assert "wr0ng" not in str(caught.value)
         assert time.monotonic() - started < 2
+
+
+async def test_tls(valkey: ValkeyServer, tmp_path: Path, make_link: MakeLink) -> None:
+    """With rediss:// the server's certificate is checked, for every connection."""
+    certificate = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    async with Relay(valkey.port, tls=context) as relay:
+        url = f"rediss://127.0.0.1:{relay.port}"
+        link = make_link(f"{url}?ssl_ca_certs={certificate}")
+        assert await link.call("PING") == b"PONG"
+        with pytest.raises(Unavailable, match="certificate"):
+            await make_link(url, timeout_s=0.3).call("PING")
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a key and a certificate of 127.0.0.1 into one file."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, secret.public_key(), 1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    path = folder / "both.pem"
+    path.write_bytes(
+        secret.private_bytes(
+            pem,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(pem)
+    )
+    return path
 
 
 async def test_unix_sockets(tmp_path: Path, make_link: MakeLink) -> None:
@@ -203,6 +248,14 @@ async def test_durability_is_read_from_the_server(
     """The server's own setting is told, whatever one hoped."""
     with ValkeyServer(appendonly=appendonly, fsync=fsync) as server:
         assert await make_link(server.url).durability() == expected
+
+
+async def test_servers_that_evict_are_told(make_link: MakeLink) -> None:
+    """Where keys are evicted when memory is short, counters may be lost."""
+    policy = ("maxmemory-policy", "allkeys-lru")
+    with ValkeyServer(appendonly=True, options=[policy]) as server:
+        durability = await make_link(server.url).durability()
+        assert durability == "maxmemory-policy allkeys-lru"
 
 
 async def test_durability_may_be_unknown(make_link: MakeLink) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from realtime.testing.servers import ValkeyCluster, ValkeyServer
 from tests.adapters.conftest import MakeLink, MakePubSub
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def moving() -> Iterator[ValkeyCluster]:
-    """A cluster of this module's own, which its tests leave in disorder."""
-    with ValkeyCluster() as servers:
-        yield servers
 
 
 def owner_of(cluster: ValkeyCluster, key: bytes) -> ValkeyServer:
@@ -51,40 +43,40 @@ def end_move(cluster: ValkeyCluster, key: bytes, target: ValkeyServer) -> None:
 
 
 async def test_keys_are_found_on_their_masters(
-    moving: ValkeyCluster, make_link: MakeLink
+    shaky: ValkeyCluster, make_link: MakeLink
 ) -> None:
     """Every key is written to the master of its slot, through any first node."""
-    link = make_link(f"redis+cluster://127.0.0.1:{moving.servers[2].port}")
+    link = make_link(f"redis+cluster://127.0.0.1:{shaky.servers[2].port}")
     keys = [f"k{number}".encode() for number in range(60)]
     await asyncio.gather(*(link.call("SET", key, key, key=key) for key in keys))
     found = await asyncio.gather(*(link.call("GET", key, key=key) for key in keys))
     assert found == keys
     assert len(link.masters) == 3
-    for server in moving.servers:
+    for server in shaky.servers:
         assert server.command("DBSIZE") > 0
         server.command("FLUSHALL")
 
 
 async def test_a_slot_that_has_moved_is_followed(
-    moving: ValkeyCluster, make_link: MakeLink
+    shaky: ValkeyCluster, make_link: MakeLink
 ) -> None:
     """A redirection is followed within the same call, also by what may not repeat."""
-    link, key = make_link(moving.url), b"moved"
+    link, key = make_link(shaky.url), b"moved"
     await link.start()
-    _, target = begin_move(moving, key)
-    end_move(moving, key, target)
+    _, target = begin_move(shaky, key)
+    end_move(shaky, key, target)
     assert await link.call("INCR", key, key=key, repeatable=False) == 1
     assert target.command("GET", key) == b"1"
     target.command("DEL", key)
 
 
 async def test_a_slot_that_is_moving_is_asked_for(
-    moving: ValkeyCluster, make_link: MakeLink
+    shaky: ValkeyCluster, make_link: MakeLink
 ) -> None:
     """What is not at the old place any more is done at the new one, and back again."""
-    link, key = make_link(moving.url), b"{asked}1"
+    link, key = make_link(shaky.url), b"{asked}1"
     await link.call("SET", b"{asked}0", "here", key=key)
-    source, target = begin_move(moving, key)
+    source, target = begin_move(shaky, key)
     assert await link.call("SET", key, "there", key=key) == b"OK"
     assert await link.call("GET", b"{asked}0", key=key) == b"here"
     assert await link.call_many([("GET", key), ("PING",)], key=key) == [
@@ -93,16 +85,16 @@ async def test_a_slot_that_is_moving_is_asked_for(
     ]
     assert source.command("EXISTS", b"{asked}0") == 1
     source.command("DEL", b"{asked}0")
-    end_move(moving, key, target)
+    end_move(shaky, key, target)
     assert await link.call("GET", key, key=key) == b"there"
     await link.call("DEL", key, key=key)
 
 
 async def test_subscriptions_follow_their_slot(
-    moving: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
+    shaky: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
     """Channels of a slot that moves are subscribed at its new master; it is told."""
-    link = make_link(moving.url, timeout_s=5)
+    link = make_link(shaky.url, timeout_s=5)
     pubsub, messages, told = make_pubsub(link), list[bytes](), list[int]()
     pubsub.on_reconnected.append(lambda: told.append(1))
     await pubsub.start()
@@ -110,8 +102,8 @@ async def test_subscriptions_follow_their_slot(
     for channel in channels:
         await pubsub.subscribe(channel, messages.append)
     for round in (1, 2):
-        _, target = begin_move(moving, channels[0])
-        end_move(moving, channels[0], target)
+        _, target = begin_move(shaky, channels[0])
+        end_move(shaky, channels[0], target)
         await eventually(lambda r=round: len(told) >= r, "it is told")  # type: ignore[misc]
         assert set(target.command("PUBSUB", "SHARDCHANNELS")) >= set(channels[:2])
         for channel in channels:
@@ -122,10 +114,10 @@ async def test_subscriptions_follow_their_slot(
 
 
 async def test_subscriptions_survive_on_every_master(
-    moving: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
+    shaky: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
     """Connections that are killed, on all masters, are replaced."""
-    link = make_link(moving.url, timeout_s=5)
+    link = make_link(shaky.url, timeout_s=5)
     pubsub, messages, told = make_pubsub(link), list[bytes](), list[int]()
     pubsub.on_reconnected.append(lambda: told.append(1))
     await pubsub.start()
@@ -133,7 +125,7 @@ async def test_subscriptions_survive_on_every_master(
     for channel in channels:
         await pubsub.subscribe(channel, messages.append)
     assert await pubsub.probe()
-    for server in moving.servers:
+    for server in shaky.servers:
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
     await eventually(lambda: len(told) == 3, "each master is whole again")
     await asyncio.gather(*(link.publish(channel, channel) for channel in channels))
@@ -142,16 +134,16 @@ async def test_subscriptions_survive_on_every_master(
 
 
 async def test_a_master_that_is_away(
-    moving: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
+    shaky: ValkeyCluster, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
     """What belongs to it fails while it is away; the rest goes on."""
-    link = make_link(moving.url, timeout_s=0.5)
+    link = make_link(shaky.url, timeout_s=0.5)
     pubsub, messages = make_pubsub(link), list[bytes]()
     await pubsub.start()
-    victim = moving.servers[0]
+    victim = shaky.servers[0]
     keys = [f"key-{number}".encode() for number in range(50)]
-    gone = next(key for key in keys if owner_of(moving, key) is victim)
-    there = next(key for key in keys if owner_of(moving, key) is not victim)
+    gone = next(key for key in keys if owner_of(shaky, key) is victim)
+    there = next(key for key in keys if owner_of(shaky, key) is not victim)
     for key in (gone, there):
         await pubsub.subscribe(key, messages.append)
     victim.kill()
@@ -161,7 +153,7 @@ async def test_a_master_that_is_away(
         await link.call("INCR", gone, key=gone)
     assert not await pubsub.probe()
     await asyncio.to_thread(victim.restart)
-    await asyncio.to_thread(moving.await_whole)
+    await asyncio.to_thread(shaky.await_whole)
     deadline = asyncio.get_running_loop().time() + 10
     while not await pubsub.probe():
         assert asyncio.get_running_loop().time() < deadline
@@ -173,14 +165,14 @@ async def test_a_master_that_is_away(
 
 
 async def test_durability_is_that_of_the_weakest(
-    moving: ValkeyCluster, make_link: MakeLink
+    shaky: ValkeyCluster, make_link: MakeLink
 ) -> None:
     """Of several masters, the one that keeps least is told."""
-    link = make_link(moving.url, timeout_s=5)
+    link = make_link(shaky.url, timeout_s=5)
     await link.start()
     assert await link.durability() == "appendonly no"
-    for server in moving.servers[:2]:
+    for server in shaky.servers[:2]:
         server.command("CONFIG", "SET", "appendonly", "yes")
     assert await link.durability() == "appendonly no"
-    moving.servers[2].command("CONFIG", "SET", "appendonly", "yes")
+    shaky.servers[2].command("CONFIG", "SET", "appendonly", "yes")
     assert await link.durability() == "appendfsync everysec"
