@@ -117,7 +117,7 @@ class Scene:
 
     def values(self, name: LiveName) -> list[object]:
         """What was pushed on the channel."""
-        return [data["value"] for channel, data in self.pushed if channel == name.channel]
+        return [data["value"] for one, data in self.pushed if one == name.channel]
 
     def value(self, name: LiveName) -> object:
         """What a newcomer is told."""

@@ -44,7 +44,7 @@ async def watch(world: World, *channels: str, **headers: str) -> Exchange:
     """Open a stream as a backend and let it begin."""
     query = "&".join(f"channel={channel.replace(';', '%3B')}" for channel in channels)
     stream = world.open("GET", f"/v1/live?{query}", headers or KEY)
-    await settle()
+    await settle(30)  # some for each channel, one after the other
     return stream
 
 
