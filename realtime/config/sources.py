@@ -112,13 +112,20 @@ def _read_file(sources: Sources, path: str) -> None:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(exc), re.DOTALL)
-        problem, line = (found[1], int(found[2])) if found else (str(exc), None)
+        problem, line = _place(str(exc), text)
         raise ConfigError("not valid TOML", problem, line) from exc
     lines = key_lines(text)
     for key, line in lines.items():
         sources.origins[key] = Origin(".".join(key), line)
     sources.values = tree
+
+
+def _place(message: str, text: str) -> tuple[str, int]:
+    """Part what tomllib says of *text* from the line where it says it is."""
+    found = re.fullmatch(r"(.*) \(at (?:line (\d+), .*|end .*)\)", message, re.DOTALL)
+    if found is not None and found[2] is not None:
+        return found[1], int(found[2])
+    return found[1] if found else message, len(text.splitlines()) or 1
 
 
 def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:

@@ -295,6 +295,7 @@ def test_the_file_is_found_by_argument_variable_or_place(tmp_path, monkeypatch):
         ),
         ("a = \n", "line 1: not valid TOML: "),
         ("[a]\n[a]\n", "line 2: not valid TOML: "),
+        ("[a]\nb = 1\nb = 2", "line 3: not valid TOML: Cannot overwrite a value"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_line(write, text, told):
