@@ -8,7 +8,7 @@ import random as random_module
 import ssl as ssl_module
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from realtime_client.backoff import Backoff
 from realtime_client.clock import Bell, Clock, SystemClock
@@ -85,7 +85,7 @@ class BaseClient:
         self._close_flush_s = close_flush_s
         self._hooks = Hooks(on_state, on_rejected, on_notice)
         self._bell = Bell(self._clock)
-        self._callbacks: set[asyncio.Task[None]] = set()
+        self._callbacks: set[asyncio.Task[Any]] = set()
         self._closed = False
         codec_made = make_codec(codec)
         self._queue = open_queue(queue, device, secret) if tracking else None
@@ -253,9 +253,11 @@ class BaseClient:
     async def _close(self) -> None:
         await self._supervisor.stop()
         self._subscriptions.close_all()
-        for task in self._callbacks:
+        # A callback may itself have called aclose().
+        callbacks = self._callbacks - {asyncio.current_task()}
+        for task in callbacks:
             task.cancel()
-        await asyncio.gather(*self._callbacks, return_exceptions=True)
+        await asyncio.gather(*callbacks, return_exceptions=True)
         if self._queue is None:
             return
         self._queue.close()

@@ -28,6 +28,9 @@ class Feed(ABC, Generic[T]):
     Iterating ends when it or the client is closed, and raises when the server refuses
     or ends the subscription or the client has met a final error. Reconnecting does not
     show here, except that messages published in the meantime are missing.
+
+    ``close`` it (or leave its ``async with``) when it is not read any more: until then
+    the channel stays subscribed.
     """
 
     def __init__(self, channel: str, leave: Callable[[Feed[Any]], None]) -> None:

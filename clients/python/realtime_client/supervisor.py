@@ -80,7 +80,8 @@ class Supervisor:
         task = self._task
         if task is not None and not task.done():
             task.cancel()
-            await asyncio.wait([task])
+            if task is not asyncio.current_task():  # the token function may close, too
+                await asyncio.wait([task])
         if self.state is not State.CLOSED:
             self._set(StateChange(State.CLOSED))
 

@@ -7,7 +7,7 @@ from typing import Never
 
 from realtime_client.backoff import Backoff
 from realtime_client.clock import Clock, Signal
-from realtime_client.errors import BadReply, RealtimeError
+from realtime_client.errors import BadReply, CommandError, RealtimeError
 from realtime_client.hooks import Hooks
 from realtime_client.replies import Refreshed, Reply
 from realtime_client.tokens import REFRESH_AT, Tokens
@@ -74,6 +74,8 @@ class TokenKeeper:
             if not isinstance(reply, Refreshed):
                 raise BadReply(f"refresh was answered with {type(reply).__name__}")
         except RealtimeError as exc:
+            if isinstance(exc, CommandError):
+                self._tokens.forget()  # it was refused: no connection may begin with it
             delay_s = self._backoff.next_delay(exc.retry_after_s)
             self._due = self._clock.monotonic() + delay_s
             self._hooks.notice(RefreshFailed(exc, delay_s))

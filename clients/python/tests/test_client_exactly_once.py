@@ -111,6 +111,11 @@ class World:
         if self.down:
             hear(self.sender, self.down.popleft(), self.now)
 
+    def echo(self) -> None:
+        """What the server said last is heard twice."""
+        if self.down:
+            self.down.append(self.down[-1])
+
     def wait(self) -> None:
         self.now += 0.7
 
@@ -153,7 +158,18 @@ def hear(sender: Sender, said: Message, now: float) -> None:
 STEPS = (
     ["track"] * 6
     + ["connect", "send", "take", "tick", "hear"] * 4
-    + ["cut", "refuse", "repeat", "late", "forget", "wait", "send", "send", "take"]
+    + [
+        "cut",
+        "refuse",
+        "repeat",
+        "echo",
+        "late",
+        "forget",
+        "wait",
+        "send",
+        "send",
+        "take",
+    ]
 )
 PLANS = st.lists(st.sampled_from(STEPS), max_size=120)
 PLANS_WITH_RESTARTS = st.lists(st.sampled_from([*STEPS, "restart"]), max_size=80)

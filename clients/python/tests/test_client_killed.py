@@ -1,55 +1,24 @@
-"""A process that is really killed, again and again, loses and doubles nothing."""
+"""Processes that are killed and connections that are cut lose and double nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
-from client_support.ledger_model import Ledger, ModelSession
+from client_support.counting_server import CountingServer
+from client_support.ledger_model import Ledger
 from client_support.manual_clock import eventually
-from client_support.scripted_server import Conversation, ScriptedServer
+from client_support.scripted_server import ScriptedServer
 from realtime_client import RealtimeClient
-from websockets.exceptions import ConnectionClosed
 
 pytestmark = pytest.mark.anyio
 
 APP = Path(__file__).parent / "client_support" / "killed_app.py"
 ROUNDS = 5
-
-
-class CountingServer:
-    """Counts what clients send, in a ledger that outlives their connections."""
-
-    def __init__(self, server: ScriptedServer, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self._server = server
-        self.frames = 0
-
-    async def run(self) -> None:
-        """Serve one connection after the other."""
-        while True:
-            conversation = await self._server.accept_whenever()
-            with suppress(ConnectionClosed):
-                await self._serve(conversation)
-
-    async def _serve(self, conversation: Conversation) -> None:
-        hello = await conversation.receive("hello")
-        session = ModelSession(self.ledger, hello)
-        await conversation.answer(hello, session.mark)
-        while True:
-            message = await conversation.receive()
-            if message["type"] != "track":
-                continue
-            self.frames += 1
-            said = [session.track(message), *session.tick()]
-            for one in said:
-                if one is not None:
-                    await conversation.send(**{"kind": one.pop("type"), **one})
 
 
 async def kill_after(
@@ -93,4 +62,24 @@ async def test_a_killed_process_loses_and_doubles_nothing(tmp_path: Path) -> Non
     # The last event of a run may have been stored without its line being printed.
     assert tracked <= set(ledger.counted)
     assert len(set(ledger.counted) - tracked) <= ROUNDS
+    assert ledger.lost == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_connections_cut_at_random_lose_and_double_nothing(seed: int) -> None:
+    """Cut before the batch was taken, before it was counted, before it was told."""
+    ledger = Ledger()
+    async with ScriptedServer() as listening:
+        server = CountingServer(listening, ledger, Random(seed))
+        serving = asyncio.ensure_future(server.run())
+        options = {"batch_interval_ms": 0.0, "random": lambda: 0.0}
+        async with RealtimeClient(listening.url, **options) as client:
+            for n in range(300):
+                client.track("e", {"n": n})
+                await asyncio.sleep(0)
+            await client.flush(timeout_s=30.0)
+        serving.cancel()
+        await asyncio.wait([serving])
+    assert server.cuts > 10
+    assert ledger.counted == dict.fromkeys(range(300), 1)
     assert ledger.lost == 0
