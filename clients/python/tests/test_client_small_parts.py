@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from realtime_client import live, live_other
 from realtime_client.backoff import Backoff
@@ -159,6 +159,7 @@ def test_what_overflowed_has_a_name_of_its_own() -> None:
     assert name == "live:likes;post=~other;country=~other;window=5m"
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_a_value_never_breaks_a_name(value: str) -> None:
     """Whatever text it is, what separates the parts of a name is encoded."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from realtime_client import BadEvent, BadReply, CommandError, Retry
 from realtime_client.codec import JSONCodec, MessagePackCodec, make_codec, to_json
@@ -86,6 +86,7 @@ SCALARS = (
 PROPERTIES = st.dictionaries(st.text(min_size=1, max_size=10), SCALARS, max_size=8)
 
 
+@settings(deadline=None)
 @given(PROPERTIES)
 def test_both_codecs_carry_every_event(properties: dict[str, Any]) -> None:
     """What was tracked is what the server reads."""
@@ -100,6 +101,7 @@ def test_both_codecs_carry_every_event(properties: dict[str, Any]) -> None:
     assert as_json == packed == {**head, "events": [wanted, wanted]}
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(PROPERTIES, min_size=1, max_size=20))
 def test_frames_stay_within_their_room(batch: list[dict[str, Any]]) -> None:
     """What the codec says fits, fits: with the longest head there is."""
@@ -146,6 +148,7 @@ def test_what_can_never_be_counted_is_refused(
 # -- codecs ----------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_whatever_a_server_sends_is_read_or_a_bad_reply(frame: bytes) -> None:
     """Nothing else ever comes out."""

@@ -60,7 +60,9 @@ class RealServer:
             )
         assert self._process.stdout is not None
         line = read_line(self._process.stdout, START_TIMEOUT_S)
-        assert str(self.port) in line, f"{line!r}; {self._log.read_text()}"
+        if str(self.port) not in line:
+            self.kill()
+            raise AssertionError(f"it said {line!r}; {self._log.read_text()}")
 
     def kill(self) -> None:
         """End it as a crash would."""
