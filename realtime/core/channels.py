@@ -20,6 +20,8 @@ LIVE = "live"
 """The namespace of live channels: reserved; only counters publish here."""
 
 MAX_CHANNEL_CHARS = 255
+MAX_LIVE_CHARS = 4096
+"""Of a live channel, whose name holds the values of dimensions, percent-encoded."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -40,18 +42,18 @@ def namespace_of(channel: str) -> str:
 
 def check_channel(name: str) -> Channel:
     """
-    Return *name* as a channel: 1 to 255 printable characters without spaces, one of
-    them the colon after the namespace.
+    Return *name* as a channel: 1 to 255 printable characters without spaces (a live
+    channel's up to 4,096), one of them the colon after the namespace.
 
     Raises:
         CommandError: BAD_CHANNEL, naming the offending character or what is missing.
     """
     if not name:
         raise _bad("channel: the name is empty")
-    if len(name) > MAX_CHANNEL_CHARS:
+    most = MAX_LIVE_CHARS if namespace_of(name) == LIVE else MAX_CHANNEL_CHARS
+    if len(name) > most:
         raise _bad(
-            f"channel: the name has {len(name)} characters, "
-            f"at most {MAX_CHANNEL_CHARS} are allowed"
+            f"channel: the name has {len(name)} characters, at most {most} are allowed"
         )
     if not name.isprintable() or " " in name:
         raise _bad(_offence(name))

@@ -5,14 +5,21 @@ All declared counters, and what one event adds to their cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import cast, overload
 
 from realtime.core.cells import CellKey, Delta, State
 from realtime.core.counters_definition import SUBJECTS, CounterDefinition
 from realtime.core.measures import AMOUNTS, MERGE, Measure, scaled
-from realtime.core.naming import MAX_TEXT, encode_text, plain_text, text_of
+from realtime.core.naming import (
+    MAX_DIMS,
+    MAX_TEXT,
+    encode_text,
+    plain_text,
+    text_of,
+    too_long,
+)
 from realtime.errors import BAD_VALUE, RejectedEvent
 from realtime.types import Event, Scalar
 from realtime.units import shown
@@ -174,7 +181,10 @@ class _Plan:
                 parts.append(encode_text(text))
             except UnicodeEncodeError:
                 raise _unusable(name, text, "is not valid Unicode") from None
-        return ";".join(parts)
+        dims = ";".join(parts)
+        if len(dims) > MAX_DIMS:
+            raise _unusable_together([name for name, _ in self._by], dims)
+        return dims
 
     def put(
         self, dims: str, delta: Delta, at: int, now: float, into: dict[CellKey, Delta]
@@ -217,6 +227,15 @@ def _split(values: tuple[Scalar, ...]) -> tuple[frozenset[Scalar], frozenset[Sca
 
 
 def _unusable(name: str, text: str, problem: str) -> RejectedEvent:
-    field = name if name in SUBJECTS else f"properties.{name}"
+    field = _field(name)
     reason = f"{field} is {shown(text)}, which {problem}: it cannot be a dimension"
     return RejectedEvent(BAD_VALUE, reason, field=field)
+
+
+def _unusable_together(names: Sequence[str], dims: str) -> RejectedEvent:
+    reason = f"the values of {', '.join(map(_field, names))} {too_long(dims)}"
+    return RejectedEvent(BAD_VALUE, reason, field=_field(names[0]))
+
+
+def _field(name: str) -> str:
+    return name if name in SUBJECTS else f"properties.{name}"

@@ -28,6 +28,7 @@ from realtime.units import shown
 
 LIVE = "live:"
 MAX_TEXT = 128  # characters of one dimension's text; longer values are rejected events
+MAX_DIMS = 3200  # of an encoded combination: with it, no channel's name is over 4,096
 
 NONE = "~none"  # the event did not have the property
 EMPTY = "~empty"  # the property was the empty string
@@ -97,6 +98,14 @@ def other_dims(count: int) -> str:
     return ";".join([OTHER] * count)
 
 
+def too_long(dims: str) -> str:
+    """Return the rest of a sentence about values that take more than ``MAX_DIMS``."""
+    return (
+        f"take {len(dims)} characters together when percent-encoded; at most "
+        f"{MAX_DIMS} are allowed"
+    )
+
+
 class Named(Protocol):
     """What a name must know of a counter (CounterDefinition has it)."""
 
@@ -139,12 +148,15 @@ class LiveName:
         _check_dimensions(counter, values)
         texts = [_checked_text(name, values[name]) for name in counter.by]
         encoded = [encode_text(text) for text in texts]
+        dims = ";".join(encoded)
+        if len(dims) > MAX_DIMS:
+            raise _bad(f"the values of the dimensions {too_long(dims)}")
         chosen = _choose_window(counter, window)
         parts = [
             f"{name}={part}" for name, part in zip(counter.by, encoded, strict=True)
         ]
         channel = Channel(";".join([LIVE + counter.name, *parts, f"window={chosen}"]))
-        return cls(counter.name, ";".join(encoded), chosen, channel)
+        return cls(counter.name, dims, chosen, channel)
 
 
 def parse_live(channel: str, counters: Catalogue) -> LiveName:

@@ -25,10 +25,20 @@ def test_the_namespace_is_the_text_before_the_first_colon(channel, namespace):
 
 
 @pytest.mark.parametrize(
-    "name", ["chat:42", "live:likes;post=42;window=1h/1m", "münchen:straße", "a:" * 127]
+    "name",
+    [
+        "chat:42",
+        "live:likes;post=42;window=1h/1m",
+        "münchen:straße",
+        "a:" * 127,
+        "live:" + "x" * 4091,
+    ],
 )
 def test_printable_names_with_a_namespace_are_channels(name):
-    """Letters of any script, punctuation and up to 255 characters are allowed."""
+    """
+    Letters of any script, punctuation and up to 255 characters are allowed; 4,096 of a
+    live channel.
+    """
     assert check_channel(name) == name
 
 
@@ -36,7 +46,8 @@ def test_printable_names_with_a_namespace_are_channels(name):
     "name, told",
     [
         ("", "empty"),
-        ("c:" + "x" * 254, "256 characters"),
+        ("c:" + "x" * 254, "256 characters, at most 255"),
+        ("live:" + "x" * 4092, "4097 characters, at most 4096"),
         ("chat", "has no namespace"),
         (":42", "has no namespace"),
         ("chat:a b", "character 7 of the name is a space"),

@@ -229,6 +229,16 @@ def test_a_value_that_cannot_be_a_dimension_is_rejected(
     assert (caught.value.code, caught.value.field) == (BAD_VALUE, "properties.post")
 
 
+def test_values_whose_channel_could_not_be_named_are_rejected() -> None:
+    """What is counted can be watched, so the encoded values together are bounded."""
+    by = ["a", "b", "c"]
+    values: dict[str, Scalar] = dict.fromkeys(by, "\N{PARTY POPPER}" * 89)
+    add(counter(by=by), event=like({**values, "c": "xyz"}))
+    with pytest.raises(RejectedEvent, match="3206 characters together") as caught:
+        add(counter(by=by), event=like(values))
+    assert (caught.value.code, caught.value.field) == (BAD_VALUE, "properties.a")
+
+
 def test_a_cell_expires_after_its_longest_window_and_lateness() -> None:
     """The total never does; others after window, lateness and a margin."""
     definition = counter(windows=["total", "1h/1m", "2h/1m", "1d"], lateness="2m")

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.core.channels import MAX_LIVE_CHARS, check_channel
 from realtime.core.naming import (
     EMPTY,
+    MAX_DIMS,
     MAX_TEXT,
     NONE,
     OTHER,
@@ -37,7 +39,9 @@ class Counter:
 COUNTERS = {
     "likes": Counter(),
     "all": Counter("all", (), (Window.parse("total"),)),
+    "many": Counter("many", ("a", "b", "c")),
 }
+LONG = "\N{PARTY POPPER}" * MAX_TEXT  # 1536 characters when encoded
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=MAX_TEXT)
 VALUES = st.text(st.characters(codec="utf-8"), max_size=MAX_TEXT - 1)
@@ -133,6 +137,19 @@ def test_what_a_client_left_unencoded_is_encoded(value: str, canonical: str) -> 
     assert name.dims == f"{canonical};de"
 
 
+def test_the_longest_canonical_name_is_a_channel() -> None:
+    """Whatever a counter may be called and be counted by, it can be watched."""
+    names = tuple(letter * 64 for letter in "abcdefgh")
+    window = Window.parse(f"{'0' * 14}2.{'0' * 30}h/{'0' * 14}1.{'0' * 30}h")
+    counter = Counter("c" * 64, names, (window,))
+    values = dict.fromkeys(names, "x" * 128) | {names[0]: LONG, names[1]: "é" * 100}
+    name = LiveName.of(counter, values)
+    spare = MAX_DIMS - len(name.dims)
+
+    assert len(name.channel) + spare <= MAX_LIVE_CHARS
+    assert check_channel(name.channel) == name.channel
+
+
 @given(VALUES, VALUES, st.sampled_from(["5m", "1h/1m"]))
 def test_a_canonical_name_is_read_as_itself(post: str, land: str, window: str) -> None:
     """Naming a channel and reading the name gives an equal name."""
@@ -156,6 +173,7 @@ def test_a_canonical_name_is_read_as_itself(post: str, land: str, window: str) -
         ("live:likes;post=\ud800;country=de", "not percent-encoded"),
         ("live:likes;post=~nothing;country=de", "~none, ~empty or ~other"),
         ("live:likes;post=" + "x" * 129 + ";country=de", "129 characters"),
+        (f"live:many;a={LONG};b={LONG};c={LONG}", "take 4610 .* at most 3200"),
     ],
 )
 def test_a_malformed_name_is_refused_by_what_is_wrong(

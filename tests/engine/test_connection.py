@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 import pytest
@@ -408,6 +409,22 @@ async def test_an_unknown_counter_is_named() -> None:
 
         assert answer["name"] == "unknown_channel"
         assert "nothing" in answer["reason"]
+
+
+async def test_a_value_of_many_bytes_is_counted_and_can_be_watched() -> None:
+    """The name of the channel may be as long as the values that are taken make it."""
+    async with running() as (node, clock):
+        client = await phone(node)
+        post = "\N{PARTY POPPER}" * 128
+        events = [{"name": "like", "properties": {"post": post}}]
+        await client.say("track", first=1, events=events)
+        await clock.elapse(TICK_S)
+        assert client.take() == [{"type": "ack", "acked": 1}]
+
+        name = f"live:likes;post={quote(post)}"
+        [answer] = await client.say("subscribe", channel=name)
+        assert (answer["type"], answer["data"]["value"]) == ("subscribed", 1)
+        assert answer["channel"] == f"{name};window=total"
 
 
 async def test_nobody_publishes_to_live_channels() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from realtime.edges.http.openapi.parts import (
     CALLING,
     CHANNEL,
+    LIVE_CHANNEL,
     Facts,
     Json,
     answer,
@@ -47,7 +48,7 @@ def paths(facts: Facts) -> Json:
                     "channel",
                     "A channel; given once or more.",
                     array(
-                        CHANNEL,
+                        {"anyOf": [CHANNEL, LIVE_CHANNEL]},
                         minItems=1,
                         maxItems=facts.limits.max_subscriptions,
                     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from realtime.core.channels import MAX_CHANNEL_CHARS, MAX_LIVE_CHARS
 from realtime.core.counters import CounterDefinition
 from realtime.edges.http.errors import HTTP_ERRORS
 from realtime.errors import ERRORS, Retry
@@ -63,7 +64,12 @@ def integer(low: int = 0, high: int = MAX_SAFE, **more: object) -> Json:
 CHANNEL = text(
     "`namespace:name`; 1 to 255 printable characters without spaces.",
     pattern="^[!-9;-~]+:[!-~]*$",
-    maxLength=255,
+    maxLength=MAX_CHANNEL_CHARS,
+)
+LIVE_CHANNEL = text(
+    "A counter's value, such as `live:likes;post=42;window=5m`.",
+    pattern="^live:[!-~]*$",
+    maxLength=MAX_LIVE_CHARS,
 )
 
 
