@@ -82,8 +82,7 @@ class Supervisor:
             task.cancel()
             if task is not asyncio.current_task():  # the token function may close, too
                 await asyncio.wait([task])
-        if self.state is not State.CLOSED:
-            self._set(StateChange(State.CLOSED))
+        self._set(StateChange(State.CLOSED))
 
     # -- the task ----------------------------------------------------------------------
 
@@ -142,6 +141,8 @@ class Supervisor:
         return self._backoff.next_delay(error.retry_after_s)
 
     def _set(self, change: StateChange) -> None:
+        if self.state is State.CLOSED:
+            return  # for good, whatever the task still has to say
         self.state = change.state
         if change.error is not None or change.state is State.ONLINE:
             self.error = change.error

@@ -57,7 +57,12 @@ class LiveValue:
 
     def newer_than(self, other: LiveValue) -> bool:
         """Whether this one was made after *other*, of the same channel."""
-        return (self.at or 0.0, self.rev) > (other.at or 0.0, other.rev)
+        return self._age > other._age
+
+    @property
+    def _age(self) -> tuple[float, int, bool]:
+        at = float("-inf") if self.at is None else self.at
+        return (at, self.rev, self.final)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,20 @@ async def test_readers_end_with_the_client() -> None:
         assert [one async for one in watch] == []
 
 
+async def test_a_callback_may_close_the_client() -> None:
+    """From within, nothing waits for itself."""
+    async with scene() as it:
+        client, conversation = await it.online()
+
+        async def callback(value: LiveValue) -> None:
+            await client.aclose()
+
+        client.watch(LIKES, callback)
+        await conversation.confirm(3, value(1, 1))
+        assert await conversation.closed() == 1000
+        await eventually(lambda: client.state is State.CLOSED)
+
+
 # -- publishing ------------------------------------------------------------------------
 
 

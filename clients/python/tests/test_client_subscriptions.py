@@ -63,9 +63,11 @@ class Rig:
         self.subscriptions.answered(action.entry, error, 10, self.now)
 
 
-def value(value: float, at: float | None = None, rev: int = 0) -> dict[str, Any]:
+def value(
+    value: float, at: float | None = None, rev: int = 0, final: bool = False
+) -> dict[str, Any]:
     """Return what the server says of a counter."""
-    return {"value": value, "at": at, "rev": rev, "final": False}
+    return {"value": value, "at": at, "rev": rev, "final": final}
 
 
 def unread(feed: Feed[Any]) -> list[Any]:
@@ -253,7 +255,7 @@ def test_a_watch_keeps_only_the_latest_value() -> None:
 
 
 def test_a_watch_passes_over_older_values() -> None:
-    """Newer is what has the greater at, then the greater rev."""
+    """Newer is what has the greater at, then the greater rev, then what is final."""
     rig = Rig()
     watch = rig.watch()
     rig.confirm(data=value(5, at=600.0, rev=3))
@@ -261,6 +263,8 @@ def test_a_watch_passes_over_older_values() -> None:
     rig.subscriptions.push(7, value(4, at=300.0, rev=9), 5)
     rig.subscriptions.push(7, value(4, at=600.0, rev=3), 5)
     assert unread(watch) == []
+    rig.subscriptions.push(7, value(5, at=600.0, rev=3, final=True), 5)
+    assert [one.final for one in unread(watch)] == [True]
     rig.subscriptions.push(7, value(0, at=900.0, rev=0), 5)
     assert [one.at for one in unread(watch)] == [900.0]
 

@@ -183,3 +183,25 @@ async def test_a_function_must_return_a_string() -> None:
         client.start()
         change = await it.offline(client)
         assert "must return a string, not NoneType" in str(change.error)
+
+
+async def test_a_function_may_close_the_client() -> None:
+    """The application that has no token any more need not wait for itself."""
+    async with scene() as it:
+        client = it.make(token=lambda: client.aclose())
+        client.start()
+        await eventually(lambda: client.state is State.CLOSED)
+
+
+async def test_a_token_that_was_refused_begins_no_connection() -> None:
+    """After a failed refresh, the next connection fetches another one."""
+    backend = Backend()
+    async with scene() as it:
+        client, conversation = await it.online(token=backend)
+        await conversation.send("token_expired", grace_s=25.0)
+        refresh = await conversation.receive("refresh")
+        await conversation.refuse(refresh, 104, "unauthorized")
+        await eventually(lambda: it.notices)
+        conversation.cut()
+        await it.back_off(client)
+        assert (await (await it.server.accept()).welcome())["token"] == "t3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Any
 
 from realtime_client import Notice, RealtimeClient, Rejection, State, StateChange
@@ -69,9 +70,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def scene(tls: SSLContext | None = None) -> AsyncIterator[Scene]:
     """Run a server; close every client afterwards."""
-    async with ScriptedServer() as server:
+    async with ScriptedServer(tls) as server:
         it = Scene(server)
         try:
             yield it

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
@@ -116,7 +117,8 @@ class Conversation:
 class ScriptedServer:
     """Listens; every connection waits in a queue until the test takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: SSLContext | None = None) -> None:
+        self._tls = tls
         self._waiting: asyncio.Queue[Conversation] = asyncio.Queue()
         self._over = asyncio.Event()
         self.refusal: Response | None = None
@@ -131,6 +133,7 @@ class ScriptedServer:
             process_request=self._process,
             select_subprotocol=self._select,
             ping_interval=None,
+            ssl=self._tls,
             close_timeout=1,
         )
         self.port = self._server.sockets[0].getsockname()[1]
@@ -149,7 +152,8 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         """What to give to the client."""
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     async def accept(self) -> Conversation:
         """Return the next connection."""
