@@ -71,7 +71,7 @@ class ManualClock:
         self._monotonic = monotonic
 
 
-async def eventually(fact: Callable[[], object], timeout_s: float = 5.0) -> None:
+async def eventually(fact: Callable[[], object], timeout_s: float = 20.0) -> None:
     """Let the event loop run until *fact* holds; sockets need a few rounds."""
     deadline = time.monotonic() + timeout_s
     while not fact():

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 JSON, MSGPACK = "realtime.v1.json", "realtime.v1.msgpack"
 
 LIMITS = {
