@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import msgpack
@@ -123,11 +125,17 @@ class Client:
     One WebSocket to a server, speaking the native protocol.
 
     Messages that are waited for by type are given back; those that came before them are
-    kept in ``passed``.
+    kept in ``passed``. Who is not *greedy* takes nothing from the network but what is
+    asked for, with as small a buffer as there can be.
     """
 
     def __init__(
-        self, url: str, subprotocol: str = JSON_V1, patience_s: float = PATIENCE_S
+        self,
+        url: str,
+        subprotocol: str = JSON_V1,
+        *,
+        patience_s: float = PATIENCE_S,
+        greedy: bool = True,
     ) -> None:
         self._binary = subprotocol == MSGPACK_V1
         self._patience_s = patience_s
@@ -140,7 +148,8 @@ class Client:
                 subprotocols=[Subprotocol(subprotocol)],
                 compression=None,
                 max_size=None,
-                max_queue=None,
+                max_queue=None if greedy else 1,
+                sock=None if greedy else _small_socket(url),
                 ping_interval=None,
                 open_timeout=patience_s,
                 close_timeout=patience_s,
@@ -231,20 +240,31 @@ class Client:
             self.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
+def _small_socket(url: str) -> socket.socket:
+    found = urlsplit(url)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect((found.hostname, found.port))
+    return sock
+
+
 class Witness:
     """
     A client that tracks and watches, over and over, while others suffer.
 
-    Each *beat* is an event that is acknowledged and seen in its counter. A beat that
-    fails, or takes too long, fails whoever waits for the next one.
+    Each *beat* is an event that is acknowledged and seen in its counter, which nobody
+    else may move. A beat that fails, or takes too long, fails whoever waits for the
+    next one.
     """
 
     LONGEST_S = 10.0
 
     def __init__(self, url: str) -> None:
         self._client = Client(url, patience_s=self.LONGEST_S)
-        self._client.hello(device="witness", token=user_token("witness"))
-        self._client.ask("subscribe", channel="live:beats;window=total")
+        device = f"witness-{secrets.token_hex(8)}"
+        self._client.hello(device=device, token=user_token("witness"))
+        joined = self._client.ask("subscribe", channel="live:beats;window=total")
+        self._before = joined["data"]["value"]
         self._beats = 0
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -299,7 +319,7 @@ class Witness:
             if message["type"] == "ack":
                 acked = message["acked"]
             elif message["type"] == "push":
-                seen = message["data"]["value"]
+                seen = message["data"]["value"] - self._before
             else:
                 raise AssertionError(message)
         self._beats = seq

@@ -63,7 +63,7 @@ HELLOS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "an expired token": ({"token": user_token(lives_s=-60)}, "token_expired", "token"),
     "a device of another": (
-        {"token": user_token("bob"), "device": "witness"},
+        {"token": user_token("bob"), "device": "of-ann"},
         "device_taken",
         "device",
     ),
@@ -75,6 +75,8 @@ def test_a_hello_that_is_refused_closes(
     node: NodeProcess, fields: dict[str, Any], name: str, field: str | None
 ) -> None:
     """With 4502 if a new token is all it takes; no part of the token is repeated."""
+    with Client(node.ws_url) as owner:
+        owner.hello(device="of-ann")
     with Client(node.ws_url) as client:
         error = client.ask("hello", **fields)
         code, reason = client.closed()
