@@ -1,12 +1,15 @@
 /*
- * The floor under fanout.py: the same bytes to as many sockets, by a bare loop of send().
+ * The floors under the benchmarks: what the kernel asks for the same bytes, without any
+ * protocol above it.
  *
- * usage: floor CONNECTIONS ROUNDS GAP_US FRAME_BYTES
+ * usage: floor fanout SUBSCRIBERS FRAME_BYTES
+ *            Accepts one publisher and then SUBSCRIBERS. Every FRAME_BYTES that the
+ *            publisher sends go to all of them, by a bare loop of send().
+ *        floor echo REPLY_BYTES
+ *            Accepts whoever comes. Everything that one read() returns is answered by
+ *            REPLY_BYTES; which connection has something to read, epoll says.
  *
- * Prints the port, accepts CONNECTIONS, waits for a line on standard input, sends ROUNDS
- * frames of FRAME_BYTES to each with a pause between the rounds, and prints the
- * microseconds of CPU (user and system of this process) per frame. Repeats for every
- * further line, until standard input ends.
+ * Prints its port first. Ends when the publisher, or the last connection, has gone.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -14,65 +17,105 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-static double cpu_us(void)
+enum { READ_BYTES = 65536, EVENTS = 4096 };
+
+static void fail(const char *what)
 {
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
-           used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+    perror(what);
+    exit(1);
+}
+
+static int listen_anywhere(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
+        listen(listener, 4096) ||
+        getsockname(listener, (struct sockaddr *)&address, &length))
+        fail("listen");
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return listener;
+}
+
+static int accept_one(int listener)
+{
+    int on = 1, fd = accept(listener, NULL, NULL);
+    if (fd < 0)
+        fail("accept");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static int fanout(int subscribers, size_t size)
+{
+    int listener = listen_anywhere(), publisher = accept_one(listener);
+    int *sockets = calloc((size_t)subscribers, sizeof *sockets);
+    char *frame = malloc(size);
+    if (!sockets || !frame)
+        fail("memory");
+    for (int i = 0; i < subscribers; i++)
+        sockets[i] = accept_one(listener);
+    while (recv(publisher, frame, size, MSG_WAITALL) == (ssize_t)size)
+        for (int i = 0; i < subscribers; i++)
+            if (send(sockets[i], frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+                (ssize_t)size)
+                fail("send");
+    return 0;
+}
+
+static void watch(int poll, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event))
+        fail("epoll_ctl");
+}
+
+static int echo(size_t size)
+{
+    static struct epoll_event events[EVENTS];
+    static char data[READ_BYTES];
+    int listener = listen_anywhere(), poll = epoll_create1(0), connections = 0;
+    char *reply = calloc(1, size);
+    if (poll < 0 || !reply)
+        fail("epoll_create1");
+    watch(poll, listener);
+    for (;;) {
+        int count = epoll_wait(poll, events, EVENTS, -1);
+        for (int i = 0; i < count; i++) {
+            int fd = events[i].data.fd;
+            if (fd == listener) {
+                watch(poll, accept_one(listener));
+                connections++;
+            } else if (read(fd, data, sizeof data) <= 0) {
+                close(fd);
+                if (--connections == 0)
+                    return 0;
+            } else if (send(fd, reply, size, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+                       (ssize_t)size) {
+                fail("send");
+            }
+        }
+    }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: floor CONNECTIONS ROUNDS GAP_US FRAME_BYTES\n");
-        return 2;
-    }
-    int connections = atoi(argv[1]), rounds = atoi(argv[2]), gap_us = atoi(argv[3]);
-    size_t size = (size_t)atoi(argv[4]);
-    int *sockets = calloc((size_t)connections, sizeof *sockets);
-    char *frame = calloc(1, size), line[64];
-    if (!sockets || !frame)
-        return 1;
-    memset(frame, 'x', size);
-
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) ||
-        listen(listener, 2048) ||
-        getsockname(listener, (struct sockaddr *)&address, &length)) {
-        perror("floor");
-        return 1;
-    }
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    for (int i = 0; i < connections; i++) {
-        sockets[i] = accept(listener, NULL, NULL);
-        setsockopt(sockets[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    }
-
-    while (fgets(line, sizeof line, stdin)) {
-        long sent = 0;
-        double before = cpu_us();
-        for (int round = 0; round < rounds; round++) {
-            for (int i = 0; i < connections; i++)
-                sent += send(sockets[i], frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-                        (ssize_t)size;
-            usleep((useconds_t)gap_us);
-        }
-        if (sent != (long)connections * rounds) {
-            fprintf(stderr, "floor: %ld of %ld frames were sent\n", sent,
-                    (long)connections * rounds);
-            return 1;
-        }
-        printf("%.3f\n", (cpu_us() - before) / (double)sent);
-        fflush(stdout);
-    }
-    return 0;
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (argc == 4 && !strcmp(argv[1], "fanout"))
+        return fanout(atoi(argv[2]), (size_t)atoi(argv[3]));
+    if (argc == 3 && !strcmp(argv[1], "echo"))
+        return echo((size_t)atoi(argv[2]));
+    fprintf(stderr, "usage: floor fanout SUBSCRIBERS BYTES | floor echo BYTES\n");
+    return 2;
 }

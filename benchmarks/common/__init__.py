@@ -1,0 +1,1 @@
+"""What the benchmarks share; every program beside this folder answers one question."""

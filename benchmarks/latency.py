@@ -1,0 +1,119 @@
+"""
+Question: how long after something happens on one device does another device see it?
+
+Method: 200 devices track an event ten times a second each, 2,000 a second in all; every
+device's events have a counter of their own (one counter, by post), watched by two of
+400 watchers on other sockets. So the value that comes tells exactly which events are in
+it. Latency counts from when an event was due, whatever kept the sender from it
+(coordinated omission), until a watcher has read the value with it in, and is told in
+ticks of 100 ms. By turns, in one run, JSON, tokens checked, exact counting:
+
+    ideal            what the tick alone costs: events wait from none to all of one
+    C echo           the floor: the same frames, each answered at once by floor.c; what
+                     is not zero here is the kernel's, the client's and the machine's
+    memory           one node
+    Redis, one node  one node with Valkey
+    Redis, two nodes devices on one node, watchers on the other
+
+Finding (2026-11-23, two shared cores, both busy): p50 1.3 ticks in memory, 1.6 with
+two nodes: the cadence of live channels drifts against the tick.
+
+    python benchmarks/latency.py [--devices 200] [--watchers 400] [--rate 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from array import array
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from common.children import Child
+from common.devices import ECHO_BYTES, EchoDevices, track
+from common.floor import floor
+from common.nodes import serving
+from common.program import main, new_parser
+from common.report import number, percentile, print_table, say, spread
+from common.screens import COUNTER, EVENT, show
+
+from realtime.testing.servers import ValkeyServer
+
+TICK_MS = 100.0
+
+CONFIG = f"""
+[ledger]
+tick = "{TICK_MS:g}ms"
+
+[counters.{COUNTER}]
+event = "{EVENT}"
+by = ["post"]
+"""
+
+ECHO = "C echo"
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure by turns and print the table."""
+    latencies: dict[str, array[float]] = {}
+    with ExitStack() as stack:
+        stages = _open(stack, options)
+        for turn in range(options.turns + 1):
+            say(f"turn {turn} of {options.turns}")
+            names = list(stages)
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                found = stages[name].ask("paced", options.rate, options.seconds)
+                if turn:  # the first one warms up
+                    latencies.setdefault(name, array("d")).extend(found)
+    _print(latencies, list(stages))
+
+
+def _open(stack: ExitStack, options: argparse.Namespace) -> Mapping[str, Child]:
+    """Start everything that is compared."""
+    stages = {}
+    bare = stack.enter_context(floor("echo", ECHO_BYTES))
+    if bare is not None:
+        child = Child(track, EchoDevices, bare.port, options.devices, 1)
+        stages[ECHO] = stack.enter_context(child)
+    for name, nodes in (("memory", 1), ("Redis, one node", 1), ("Redis, two nodes", 2)):
+        url = None
+        if name != "memory":
+            url = stack.enter_context(ValkeyServer()).url
+        ports = [node.port for node in stack.enter_context(serving(CONFIG, nodes, url))]
+        screens = Child(show, ports[0], ports[-1], options.devices, options.watchers)
+        stages[name] = stack.enter_context(screens)
+    for child in stages.values():
+        child.answer()
+    return stages
+
+
+def _print(latencies: Mapping[str, array[float]], names: list[str]) -> None:
+    rows: list[tuple[str, ...]] = [
+        ("way", "samples", "p50 ticks", "p99 ticks", "p99.9 ticks", "max ticks")
+    ]
+    rows.append(("ideal", "-", "0.50", "0.99", "1.00", "1.00"))
+    for name in names:
+        found = latencies[name]
+        ticks = [each / TICK_MS for each in spread(found)]
+        ticks.append(percentile(sorted(found), 1.0) / TICK_MS)
+        rows.append((name, str(len(found)), *map(number, ticks)))
+    print_table(*rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = new_parser(__doc__ or "")
+    parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--watchers", type=int, default=400)
+    parser.add_argument(
+        "--rate", type=float, default=2000, help="events a second in all (2000)"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="of a turn (5)")
+    parser.add_argument("--turns", type=int, default=4, help="turns to count (4)")
+    options = parser.parse_args()
+    if options.smoke:
+        options.devices, options.watchers, options.turns = 10, 20, 1
+        options.rate, options.seconds = 100, 1
+    return options
+
+
+if __name__ == "__main__":
+    main(measure, _options())

@@ -1,0 +1,85 @@
+"""Every benchmark runs, in a small size; how fast things are is not asserted here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+LIMIT_S = 180
+
+pytestmark = pytest.mark.slow
+
+ROWS = {
+    "fanout": ["C send", "socket", "hub", "hub_latest", "channel", "live"],
+    "idle_memory": ["websockets", "live channels", "own channels"],
+    "ingest": [
+        "C echo",
+        "memory, single",
+        "memory, batches",
+        "redis-py",
+        "Redis, single",
+        "Redis, batches",
+    ],
+    "latency": [
+        "ideal",
+        "C echo",
+        "memory",
+        "Redis, one node",
+        "Redis, two nodes",
+    ],
+}
+
+
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark to its end, which is not far."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def table_of(text: str) -> dict[str, list[str]]:
+    """Return the rows of a table by their first cell, without the head."""
+    rows = [[cell.strip() for cell in line.split("\t")] for line in text.splitlines()]
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+def test_no_benchmark_is_forgotten() -> None:
+    """Every program in the folder is run below."""
+    programs = {path.stem for path in BENCHMARKS.glob("*.py")}
+
+    assert programs == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_it_prints_its_table(name: str) -> None:
+    """A small run ends well, and its table has a row for all that is compared."""
+    done = run(name, "--smoke", "--limit", str(LIMIT_S - 30))
+
+    assert done.returncode == 0, done.stderr
+    table = table_of(done.stdout)
+    floors = {row for row in ROWS[name] if row.startswith("C ")}
+    # Where there is no C compiler, the floors in C are left out.
+    assert list(table) in (ROWS[name], [row for row in ROWS[name] if row not in floors])
+    assert all(any(cell[0].isdigit() for cell in row) for row in table.values())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_its_help_teaches(name: str) -> None:
+    """Help tells the question, the method and what was found."""
+    text = run(name, "--help").stdout
+
+    assert "Question:" in text
+    assert "Method:" in text
+    assert "Finding" in text
