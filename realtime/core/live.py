@@ -5,6 +5,7 @@ The state of live channels: what one node knows, tells newcomers, and publishes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from realtime.core.cells import CellChange, CellKey, ShardCell, UniqueCount
 from realtime.core.counters_definition import CounterDefinition
@@ -17,6 +18,11 @@ from realtime.core.naming import LiveName
 from realtime.core.windows import WindowKind
 
 __all__ = ["LiveState", "LiveValue"]
+
+Revs = Mapping[tuple[int, int], int]
+"""By bucket and shard; of unique counts by the instance's last bucket, and 0."""
+
+NO_REVS: Revs = MappingProxyType({})
 
 JUMP_S = 60.0  # a clock set back by less is waited for; by more, it is followed
 
@@ -66,14 +72,29 @@ class LiveState:
         """Return the cells to read for everything that is open at *now*."""
         return [self._key(bucket) for bucket in self._horizon.to_read(now)]
 
+    def revs(self) -> Revs:
+        """Return what is known, to be given to the load of a read made from now on."""
+        if self._unique:
+            return {(last, 0): count.rev for last, count in self._counts.items()}
+        return self._cells.revs()
+
     def load(
-        self, readings: Mapping[CellKey, tuple[ShardCell, ...]], now: float
+        self,
+        readings: Mapping[CellKey, tuple[ShardCell, ...]],
+        now: float,
+        known: Revs = NO_REVS,
     ) -> None:
-        """Take a full read; what is known to be newer stays."""
+        """
+        Take a full read; what is known to be newer stays.
+
+        *known* is what ``revs`` said before the read was made. What the ledger had then
+        and has no longer, it has lost.
+        """
         now = self._advance(now)
         for key in self.keys(now):
             for cell in readings.get(key, ()):
-                self._cells.put(key.bucket, cell)
+                before = known.get((key.bucket, cell.shard), 0)
+                self._cells.put(key.bucket, cell, before)
         self._settle(now)
 
     def apply(self, change: CellChange, now: float) -> bool:
@@ -107,14 +128,20 @@ class LiveState:
         ]
 
     def load_counts(
-        self, counts: Sequence[tuple[float | None, UniqueCount]], now: float
+        self,
+        counts: Sequence[tuple[float | None, UniqueCount]],
+        now: float,
+        known: Revs = NO_REVS,
     ) -> None:
-        """Take the counts of ``unions``; what is known to be newer stays."""
+        """Take the counts of ``unions``, as ``load`` takes cells."""
         now = self._advance(now)
         for at, count in counts:
             last = self._horizon.instance_of(at)
-            known = self._counts.get(last)
-            if known is None or known.rev <= count.rev:
+            newest = self._counts.get(last)
+            lost = count.rev < known.get((last, 0), 0)
+            if lost:  # until they caught up with it, changes would not be news
+                self._cells.clear()
+            if lost or newest is None or newest.rev <= count.rev:
                 self._counts[last] = count
         self._settle(now)
 

@@ -2,7 +2,8 @@
 What one node has heard of one live channel's cells, and what they amount to.
 
 Cells are known shard by shard with the revision of each; whatever arrives twice, late
-or out of order, the newest revision wins. For unique counts only revisions are known.
+or out of order, the newest revision wins, unless the ledger itself has gone back. For
+unique counts only revisions are known.
 """
 
 from __future__ import annotations
@@ -52,10 +53,23 @@ class Cells:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def put(self, bucket: int, cell: ShardCell) -> bool:
-        """Take one shard's cell, if it is newer than what is known; return whether."""
+    def revs(self) -> dict[tuple[int, int], int]:
+        """Return what is known: the rev by bucket and shard."""
+        return {
+            (bucket, shard): cell.rev
+            for bucket, known in self._buckets.items()
+            for shard, cell in known.shards.items()
+        }
+
+    def put(self, bucket: int, cell: ShardCell, before: int = 0) -> bool:
+        """
+        Take one shard's cell, if it is newer than what is known; return whether.
+
+        One that was read and is older than *before*, the rev known when the read was
+        made, is what a ledger that has lost data begins anew with: it is taken too.
+        """
         known = self._buckets.get(bucket)
-        if cell.rev <= (_rev_of(known, cell.shard) if known else 0):
+        if not self._is_news(known and known.shards.get(cell.shard), cell, before):
             return False
         if known is None:
             known = self._buckets[bucket] = _Bucket()
@@ -81,10 +95,24 @@ class Cells:
             rev += last.rev
         return Reading(value_of(self._measure, state, self._decimals), rev)
 
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._buckets.clear()
+        self._older = None
+
     def forget(self, before: int) -> None:
         """Let go of the buckets before *before*."""
         for bucket in [each for each in self._buckets if each < before]:
             del self._buckets[bucket]
+
+    def _is_news(self, known: ShardCell | None, cell: ShardCell, before: int) -> bool:
+        if known is None:
+            # Of a bucket where only others have cells, a read tells the rev alone.
+            empty = cell.state is None and self._measure is not Measure.UNIQUE
+            return cell.rev > 0 and not empty
+        if cell.rev == known.rev:
+            return cell.state != known.state  # of another history
+        return cell.rev > known.rev or cell.rev < before
 
     def _merge_all(self, buckets: range) -> tuple[State | None, int]:
         state: State | None = None
@@ -99,8 +127,3 @@ class Cells:
         if a is None or b is None:
             return b if a is None else a
         return merge(self._measure, a, b)
-
-
-def _rev_of(bucket: _Bucket, shard: int) -> int:
-    cell = bucket.shards.get(shard)
-    return 0 if cell is None else cell.rev

@@ -47,7 +47,11 @@ class Told:
                 return None
         elif not self._is_worth_telling(last, reading, final):
             return None
-        value = LiveValue(reading.value, self._window.end_of(last), reading.rev, final)
+        # A ledger that has lost data begins its revs anew; those that are told grow.
+        rev = reading.rev if told is None else max(reading.rev, told.rev)
+        if told is not None and told.value != reading.value:
+            rev = max(rev, told.rev + 1)
+        value = LiveValue(reading.value, self._window.end_of(last), rev, final)
         self._by_instance[last] = value
         if value.at == self._front.at or self._is_after_front(last):
             self._front = value

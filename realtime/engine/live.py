@@ -246,18 +246,20 @@ class Live:
         plain = [watched for watched in batch if not watched.unique]
         if plain:
             keys = [key for watched in plain for key in watched.state.keys(now)]
+            known = [watched.state.revs() for watched in plain]
             readings = await self._ledger.read(keys)
-            for watched in plain:
-                watched.state.load(readings, now)
+            for watched, revs in zip(plain, known, strict=True):
+                watched.state.load(readings, now, revs)
         for watched in batch:
             if watched.unique:
                 await self._load_unique(watched, now)
 
     async def _load_unique(self, watched: Watched, now: float) -> None:
         unions = watched.state.unions(now)
+        known = watched.state.revs()
         counts = await self._ledger.count_unique([keys for _, keys in unions])
         ends = [end for end, _ in unions]
-        watched.state.load_counts(list(zip(ends, counts, strict=True)), now)
+        watched.state.load_counts(list(zip(ends, counts, strict=True)), now, known)
 
     async def run(self) -> None:
         """Heal: read everything watched in full, again and again, until cancelled."""

@@ -176,6 +176,46 @@ def test_a_read_never_goes_back() -> None:
     assert state.publications(NOW) == []
 
 
+def test_a_read_shows_what_the_ledger_has_lost() -> None:
+    """What was known before the read was made is gone if the read does not know it."""
+    state = live()
+    state.apply(change(10, rev=5), NOW)
+    state.publications(NOW)
+    known = state.revs()
+    state.load(_reading(state, 7, rev=3), NOW, known)
+    assert state.publications(NOW) == [LiveValue(7, END, 6)]
+    assert state.apply(change(8, rev=4), NOW)
+    assert state.publications(NOW) == [LiveValue(8, END, 7)]
+
+
+def test_a_change_during_the_read_is_not_taken_for_a_loss() -> None:
+    """The read was made before it, of a ledger that had all that was known then."""
+    state = live()
+    state.apply(change(9, rev=4), NOW)
+    known = state.revs()
+    state.apply(change(10, rev=5), NOW)
+    state.load(_reading(state, 9, rev=4), NOW, known)
+    assert state.current(NOW) == LiveValue(10, END, 5)
+
+
+def test_a_ledger_that_lost_and_counted_as_much_again_is_believed() -> None:
+    """The same rev of another state is told by another history."""
+    state = live()
+    state.apply(change(10, rev=5), NOW)
+    state.publications(NOW)
+    state.load(_reading(state, 7, rev=5), NOW, state.revs())
+    assert state.publications(NOW) == [LiveValue(7, END, 6)]
+
+
+def test_a_bucket_that_others_use_is_nothing_of_ours() -> None:
+    """A read names the bucket's rev for every cell; an empty one is never final."""
+    state = live()
+    readings = {key: (ShardCell(0, None, 9),) for key in state.keys(NOW)}
+    state.load(readings, NOW)
+    assert state.publications(END + 1000) == []
+    assert state.next_boundary(NOW) is None
+
+
 def test_what_is_read_is_what_is_open() -> None:
     """The current bucket, one that still takes events, and a little ahead."""
     state = live("5m", lateness="2m")
@@ -330,6 +370,17 @@ def test_an_older_count_does_not_undo_a_newer_one() -> None:
     state.load_counts([(END, UniqueCount(9, 5))], NOW)
     state.load_counts([(END, UniqueCount(8, 4))], NOW)
     assert state.publications(NOW) == [LiveValue(9, END, 5)]
+
+
+def test_a_count_shows_what_the_ledger_has_lost() -> None:
+    """Afterwards changes are heard again, though their revs begin anew."""
+    state = live("5m", measure="unique", of="user")
+    state.apply(change(None, rev=5), NOW)
+    state.load_counts([(END, UniqueCount(9, 5))], NOW)
+    state.publications(NOW)
+    state.load_counts([(END, UniqueCount(7, 3))], NOW, state.revs())
+    assert state.publications(NOW) == [LiveValue(7, END, 6)]
+    assert state.apply(change(None, rev=4), NOW)
 
 
 def test_a_sliding_count_is_read_again_at_every_step() -> None:

@@ -104,9 +104,9 @@ class Scene:
 
     def __init__(self) -> None:
         self.clock = ManualClock(1_700_000_000.0)
-        store = Store(self.clock.monotonic)
-        self.ledger = SlowLedger(store)
-        self.other = MemoryLedger(COUNTERS, LedgerSettings(), store)
+        self.store = Store(self.clock.monotonic)
+        self.ledger = SlowLedger(self.store)
+        self.other = MemoryLedger(COUNTERS, LedgerSettings(), self.store)
         self.pushed: list[tuple[Channel, dict[str, Any]]] = []
         self.live = Live(self.ledger, COUNTERS, self.clock, self._push, 15.0)
         self._seq = 0
@@ -224,6 +224,40 @@ async def test_a_unique_count_that_changes_while_it_is_read_first_is_read_again(
         await it.clock.elapse(0.2)
 
         assert it.value(FANS_TOTAL) == 1
+
+
+# -- healing ---------------------------------------------------------------------------
+
+
+async def test_what_was_not_heard_is_read() -> None:
+    """Pub/sub may lose a change; the next full read finds it."""
+    async with playing() as it:
+        await it.live.open(TOTAL)
+        it.ledger._watched.clear()
+        await it.like()
+        await it.live.heal()
+
+        assert it.values(TOTAL) == [1]
+
+
+@pytest.mark.parametrize("channel", [TOTAL, FANS_TOTAL])
+async def test_a_ledger_that_has_lost_data_is_believed(channel: LiveName) -> None:
+    """The next full read shows what is left, and changes count on from there."""
+    async with playing() as it:
+        await it.live.open(channel)
+        for user in ("ann", "bob", "cyd"):
+            await it.like()
+            await it.see(user)
+            await it.clock.elapse(0.2)
+        it.store.buckets.clear()
+        await it.live.heal()
+        await it.like()
+        await it.see("dan")
+        await it.clock.elapse(0.2)
+
+        assert it.values(channel) == [1, 2, 3, 0, 1]
+        revs = [data["rev"] for one, data in it.pushed if one == channel.channel]
+        assert revs == sorted(set(revs))
 
 
 # -- closing ---------------------------------------------------------------------------
