@@ -69,7 +69,8 @@ class Cells:
         made, is what a ledger that has lost data begins anew with: it is taken too.
         """
         known = self._buckets.get(bucket)
-        if not self._is_news(known and known.shards.get(cell.shard), cell, before):
+        same = None if known is None else known.shards.get(cell.shard)
+        if not self._is_news(same, cell, before):
             return False
         if known is None:
             known = self._buckets[bucket] = _Bucket()
