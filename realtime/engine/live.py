@@ -63,6 +63,18 @@ class Watched:
         """Whether values must be read, because their cells' state does not travel."""
         return self.definition.measure is Measure.UNIQUE
 
+    def next_cadence(self, now: float) -> None:
+        """
+        Allow no further publication in the cadence of *now*.
+
+        Cadences are fixed stretches of the clock, as ticks are. Counted from the
+        publication before, each would begin a little later than the last one, until
+        values wait for a whole tick (benchmarks/latency.py: p50 1.3 ticks, not 0.6).
+        """
+        cadence_s = self.definition.cadence_s
+        passed_s = max(now - self.not_before, 0.0)  # timers may be a little early
+        self.not_before += (passed_s // cadence_s + 1) * cadence_s
+
     def close(self) -> None:
         """Publish no more, and call off both timers."""
         self.open = False
@@ -191,8 +203,7 @@ class Live:
         for value in values:
             self._push(watched.channel, value.encode())
         if values:
-            cadence_s = watched.definition.cadence_s
-            watched.not_before = self._clock.monotonic() + cadence_s
+            watched.next_cadence(self._clock.monotonic())
         self._arm(watched)
 
     def _arm(self, watched: Watched) -> None:
