@@ -30,6 +30,7 @@ from realtime.errors import (
     GAP,
     HELLO_TIMEOUT,
     INTERNAL,
+    INTERNAL_CLOSE,
     INVALID_UTF8,
     SLOW,
     CloseCode,
@@ -54,7 +55,9 @@ from realtime.wire.messages import (
 
 log = structlog.get_logger(__name__)
 
-MAX_WAITING = 64  # commands behind a slow one, before the socket is no longer read
+# Commands behind a slow one, and their bytes, before the socket is no longer read.
+MAX_WAITING = 64
+MAX_WAITING_BYTES = 64 * 1024
 
 
 class Connection:
@@ -65,6 +68,7 @@ class Connection:
         "_busy",
         "_expiry",
         "_waiting",
+        "_waiting_bytes",
         "batch",
         "dialect",
         "id",
@@ -94,7 +98,8 @@ class Connection:
         self.keepalive: Any = None
         self.last_error: str | None = None  # of the client's making, for the log
         self._expiry: Any = None
-        self._waiting: deque[Command] | None = None
+        self._waiting: deque[tuple[Command, int]] | None = None  # and their sizes
+        self._waiting_bytes = 0
         self._busy: asyncio.Task[None] | None = None
 
     # -- the socket's side ---------------------------------------------------------
@@ -128,7 +133,7 @@ class Connection:
             elif self._busy is None:
                 self._handle(command)
             else:
-                self._wait(command)
+                self._wait(command, len(data))
         except CommandError as exc:
             self.fail(exc, exc.request)
         except Disconnect as exc:
@@ -187,7 +192,10 @@ class Connection:
             self.fail(exc, command.id)
             return
         if pending is not None:
-            self._busy = self.services.tasks.spawn(self._finish(command, pending))
+            task = self.services.tasks.spawn(self._finish(command, pending))
+            # The connection may be lost before the task has made its first step.
+            task.add_done_callback(lambda _: pending.close())
+            self._busy = task
 
     async def _finish(
         self, command: Command, pending: Coroutine[Any, Any, None]
@@ -205,25 +213,38 @@ class Connection:
             self._busy = None
             self._go_on()
 
-    def _wait(self, command: Command) -> None:
+    def _wait(self, command: Command, size: int) -> None:
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.append(command)
-        if len(self._waiting) == MAX_WAITING:
+        was_full = self._full
+        self._waiting.append((command, size))
+        self._waiting_bytes += size
+        if self._full and not was_full:
             self.socket.pause_reading()
+
+    @property
+    def _full(self) -> bool:
+        """Whether so much waits that the socket is not read."""
+        commands = len(self._waiting or ())
+        return commands >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def _go_on(self) -> None:
         """Handle what has waited, until one of them takes its time again."""
         waiting = self._waiting
         if waiting is None:
             return
-        was_full = len(waiting) >= MAX_WAITING
+        was_full = self._full
         while waiting and self._busy is None:
+            command, size = waiting.popleft()
+            self._waiting_bytes -= size
             try:
-                self._handle(waiting.popleft())
+                self._handle(command)
             except Disconnect as exc:
                 self.close(exc.code, exc.reason)
-        if was_full and len(waiting) < MAX_WAITING:
+            except Exception:
+                log.exception("command_failed", connection=self.id, type=type(command))
+                self.close(INTERNAL_CLOSE)
+        if was_full and not self._full:
             self.socket.resume_reading()
         if not waiting:
             self._waiting = None
@@ -260,7 +281,10 @@ class Connection:
         self.reply(ErrorReply.of(exc, request))
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Begin the closing handshake."""
+        """Begin the closing handshake; what waits is not handled any more."""
+        if self._waiting is not None:
+            self._waiting.clear()
+            self._waiting_bytes = 0
         self.socket.close(code.code, reason or code.meaning)
 
     def _overflowed(self) -> None:
