@@ -8,6 +8,8 @@ import logging
 
 import pytest
 from structlog.testing import capture_logs
+from websockets.frames import Frame
+from websockets.frames import Opcode as AnyOpcode
 
 from realtime.edges.websocket import HIGH_WATER_BYTES
 from realtime.settings import ServerSettings
