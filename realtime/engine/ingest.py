@@ -96,7 +96,9 @@ class Ingest:
     def _check_room(self, size: int) -> None:
         if self.stalled:
             self._refuse("the ledger does not answer; events wait")
-        if self.pending_events + size > self._settings.max_pending_events:
+        # A batch over the bound could otherwise never be taken.
+        full = self.pending_events + size > self._settings.max_pending_events
+        if full and self.pending_events:
             self._refuse(f"{self.pending_events} events wait to be counted")
 
     def _refuse(self, reason: str) -> None:
@@ -152,21 +154,23 @@ class Ingest:
             try:
                 outcomes = await self._ledger.commit(subs, now)
             except LedgerUnavailable as exc:
-                self._stall(exc)
-                await self._clock.sleep(delay_s * (0.5 + self._random.random() / 2))
-                delay_s = min(delay_s * 2, RETRY_MOST_S)
-                continue
-            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
-            if self.stalled:
-                self.stalled = False
-                log.info("ledger_answers_again", waiting_events=self.pending_events)
-            return outcomes
-
-    def _stall(self, exc: LedgerUnavailable) -> None:
-        self._metrics.commit_failures.inc()
-        if not self.stalled:
+                if not self.stalled:
+                    log.warning("ledger_unavailable", error=str(exc))
+            except Exception:
+                # A defect of ours: if it ended this loop, nobody would ever be told.
+                if not self.stalled:
+                    log.exception("ledger_failed")
+            else:
+                break
             self.stalled = True
-            log.warning("ledger_unavailable", error=str(exc))
+            self._metrics.commit_failures.inc()
+            await self._clock.sleep(delay_s * (0.5 + self._random.random() / 2))
+            delay_s = min(delay_s * 2, RETRY_MOST_S)
+        self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+        if self.stalled:
+            self.stalled = False
+            log.info("ledger_answers_again", waiting_events=self.pending_events)
+        return outcomes
 
     def _settle(
         self, batches: Sequence[Batch], outcomes: Sequence[Outcome]
@@ -180,7 +184,10 @@ class Ingest:
                 again.append(batch)
                 continue
             self.pending_events -= batch.size
-            SETTLE[outcome.verdict](self, batch, outcome)
+            try:
+                SETTLE[outcome.verdict](self, batch, outcome)
+            except Exception:
+                log.exception("origin_failed", device=batch.device)
         return again
 
     def _applied(self, batch: Batch, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 
 from realtime.adapters.ledger.port import Ledger
 from realtime.core.counters import CounterDefinition, CounterSet
@@ -38,13 +39,14 @@ class Marks(Ledger):
         self.marks: dict[DeviceId, int] = {}
         self.commits: list[list[SubBatch]] = []
         self.failures = 0
+        self.error: Exception = LedgerUnavailable("stopped by the test")
         self.added = 0
 
     async def commit(self, batches: Sequence[SubBatch], now: float) -> list[Outcome]:
         self.commits.append(list(batches))
         if self.failures:
             self.failures -= 1
-            raise LedgerUnavailable("stopped by the test")
+            raise self.error
         return [self._apply(batch) for batch in batches]
 
     def _apply(self, batch: SubBatch) -> Outcome:
@@ -224,6 +226,42 @@ async def test_a_commit_without_answer_is_repeated_as_it_is() -> None:
         assert all(commit == bench.ledger.commits[0] for commit in bench.ledger.commits)
 
 
+async def test_a_defect_in_the_ledger_stops_nothing_for_good() -> None:
+    """It is logged, shows in readiness, and the commit is repeated all the same."""
+    async with running() as bench:
+        bench.ledger.error = ZeroDivisionError("a mistake in an adapter")
+        bench.ledger.failures = 2
+        sender = Sender()
+        bench.submit(sender, 1, 2)
+        with capture_logs() as logs:
+            await bench.tick()
+        assert (sender.marks, bench.ingest.stalled) == ([], True)
+        assert [log["event"] for log in logs] == ["ledger_failed"]
+
+        await bench.clock.elapse(5.0)
+        assert (sender.marks, bench.ingest.stalled) == ([2], False)
+
+
+async def test_an_origin_that_fails_is_nobody_elses_problem() -> None:
+    """The failure is logged; everybody behind it is told, now and later."""
+
+    class Broken(Sender):
+        def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
+            raise ZeroDivisionError
+
+    async with running() as bench:
+        sender = Sender()
+        with capture_logs() as logs:
+            bench.submit(Broken(), 1, 2)
+            bench.submit(sender, 1, 2, TABLET)
+            await bench.tick()
+            bench.submit(sender, 3, 1, TABLET)
+            await bench.tick()
+
+        assert (sender.marks, bench.ingest.pending_events) == ([2, 3], 0)
+        assert [log["event"] for log in logs] == ["origin_failed"]
+
+
 async def test_new_events_are_refused_while_the_ledger_does_not_answer() -> None:
     """Refusing is safe: the device keeps its events."""
     async with running() as bench:
@@ -246,6 +284,18 @@ async def test_what_waits_is_bounded() -> None:
         await bench.tick()
 
         assert sender.marks == [10]
+
+
+async def test_a_batch_over_the_bound_is_taken_when_nothing_waits() -> None:
+    """It would be refused for ever otherwise."""
+    async with running(max_pending_events=10) as bench:
+        sender = Sender()
+        bench.submit(sender, 1, 25)
+        with pytest.raises(Busy, match="25 events wait"):
+            bench.submit(sender, 26, 1)
+        await bench.tick()
+
+        assert sender.marks == [25]
 
 
 async def test_a_full_commit_does_not_wait_for_the_next_tick() -> None:
