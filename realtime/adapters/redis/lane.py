@@ -130,6 +130,7 @@ class Lane:
         self._asked: dict[bytes, _Request | None] = {}  # None: confirmed
         self._changed: dict[bytes, None] = {}
         self._recovering: set[bytes] = set()
+        self._regained = False  # some of what was recovering has been confirmed
 
     def want(self, channel: bytes, *, recovering: bool = False) -> None:
         """Ask for *channel*; *recovering* if it was confirmed elsewhere before."""
@@ -141,7 +142,7 @@ class Lane:
     def leave(self, channel: bytes) -> None:
         """Stop wanting *channel*."""
         self._wanted.pop(channel, None)
-        self._recover(channel)
+        self._recover(channel, confirmed=False)
         self._touch(channel)
 
     def replace(self, reason: str, older_than_s: float = 0.0) -> None:
@@ -177,7 +178,7 @@ class Lane:
         refused = [c for c in channels if self._asked.get(c) is request]
         for channel in refused:
             del self._asked[channel]
-            self._recover(channel)
+            self._recover(channel, confirmed=False)
         self._owner.refused(refused, error)
 
     def displaced(self, channel: bytes) -> None:
@@ -232,10 +233,13 @@ class Lane:
             request = wire.request(self._subscribe, chunk)
             asked.update(dict.fromkeys(chunk, request))
 
-    def _recover(self, channel: bytes) -> None:
+    def _recover(self, channel: bytes, *, confirmed: bool = True) -> None:
+        """Wait for *channel* no more: it is confirmed, or left or refused."""
         if channel in self._recovering:
             self._recovering.remove(channel)
-            if not self._recovering:
+            self._regained = self._regained or confirmed
+            if not self._recovering and self._regained:
+                self._regained = False
                 self._owner.recovered(self)
 
 

@@ -97,7 +97,14 @@ class PubSub:
             subscription.ready.set()  # nobody needs to wait for it any more
 
     async def probe(self) -> bool:
-        """Prove that what is published arrives here, on every lane."""
+        """
+        Prove that what is published arrives here, on every lane.
+
+        What the server has refused is asked for again: permissions may come back.
+        """
+        for channel, subscription in self._subscriptions.items():
+            if subscription.refusal and subscription.lane is not None:
+                subscription.lane.want(channel, recovering=subscription.proven)
         lanes = list(self._lanes.values())
         proofs = await asyncio.gather(*(self._prove(lane) for lane in lanes))
         return bool(proofs) and all(proofs)
@@ -147,10 +154,11 @@ class PubSub:
             if subscription is None:
                 continue
             subscription.ready.clear()
-            if not isinstance(error, AskError):  # no redirection: it is final
+            if not isinstance(error, AskError):  # no redirection: told to who waits
+                if subscription.refusal is None:
+                    log.error("redis_refused_subscription", reason=str(error))
                 subscription.refusal = error
                 subscription.ready.set()
-                log.error("redis_refused_subscription", reason=str(error))
         self._misplaced.set()
 
     def recovered(self, lane: Lane) -> None:

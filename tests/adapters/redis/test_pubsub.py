@@ -207,6 +207,33 @@ async def test_what_redis_refuses_is_told(
         await eventually(lambda: ear.messages == [b"1"], "the message arrives")
 
 
+async def until_probed(pubsub: PubSub, alive: bool) -> None:
+    """Probe until this is the answer."""
+    async with asyncio.timeout(10):
+        while await pubsub.probe() is not alive:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_refused_comes_back_with_the_permission(
+    make_link: MakeLink, make_pubsub: MakePubSub
+) -> None:
+    """A permission that is taken away and given back needs no restart of ours."""
+    with ValkeyServer() as server:
+        pubsub = make_pubsub(make_link(server.url, timeout_s=5))
+        await pubsub.start()
+        ear = Ear(pubsub)
+        await pubsub.subscribe(b"c", ear.messages.append)
+        await until_probed(pubsub, True)
+        server.command("ACL", "SETUSER", "default", "resetchannels")
+        await until_probed(pubsub, False)
+        assert ear.reconnections == 0, "nothing was whole again yet"
+        server.command("ACL", "SETUSER", "default", "allchannels")
+        await until_probed(pubsub, True)
+        await eventually(lambda: ear.reconnections == 1, "it is whole again")
+        server.command("PUBLISH", "c", "1")
+        await eventually(lambda: ear.messages == [b"1"], "the message arrives")
+
+
 async def test_a_callback_that_fails_harms_nobody(
     valkey: ValkeyServer, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
