@@ -247,6 +247,11 @@ class Live:
                 log.warning("live_read_failed", error=str(exc))
             self._failing = True
             return
+        except Exception:  # a defect of ours, which must not end all healing
+            if not self._failing:
+                log.exception("live_read_failed")
+            self._failing = True
+            return
         self._failing = False
         for watched in batch:
             if watched.open:  # else it was closed meanwhile, and perhaps opened anew

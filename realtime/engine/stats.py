@@ -57,6 +57,10 @@ class Stats:
                 if not self._failing:
                     log.warning("registry_unavailable", error=str(exc))
                 self._failing = True
+            except Exception:  # a defect of ours; without reports the node looks dead
+                if not self._failing:
+                    log.exception("report_failed")
+                self._failing = True
             else:
                 self._failing = False
 

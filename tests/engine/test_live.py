@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from realtime.adapters.ledger.memory import MemoryLedger, Store
 from realtime.core.cells import CellKey, Delta, ShardCell, UniqueCount
@@ -74,6 +75,7 @@ class SlowLedger(MemoryLedger):
         self.watching = Gate()
         self.answering = Gate()
         self.error: Exception | None = None
+        self.read_error: Exception | None = None
 
     async def watch(self, counter: str, dims: str) -> None:
         """Watch, once the gate is open."""
@@ -86,6 +88,8 @@ class SlowLedger(MemoryLedger):
         self, keys: Sequence[CellKey]
     ) -> Mapping[CellKey, tuple[ShardCell, ...]]:
         """Read now and answer once the gate is open."""
+        if self.read_error is not None:
+            raise self.read_error
         found = await super().read(keys)
         await self.answering()
         return found
@@ -238,6 +242,24 @@ async def test_what_was_not_heard_is_read() -> None:
         await it.live.heal()
 
         assert it.values(TOTAL) == [1]
+
+
+async def test_a_defect_in_reading_ends_no_healing() -> None:
+    """It is logged once; the next full read is made all the same."""
+    async with playing() as it:
+        await it.live.open(TOTAL)
+        run = asyncio.create_task(it.live.run())
+        it.ledger._watched.clear()
+        it.ledger.read_error = ZeroDivisionError("a mistake in an adapter")
+        with capture_logs() as logs:
+            await it.clock.elapse(31)
+        assert [log["event"] for log in logs] == ["live_read_failed"]
+
+        it.ledger.read_error = None
+        await it.like()
+        await it.clock.elapse(15)
+        assert it.values(TOTAL) == [1]
+        run.cancel()
 
 
 @pytest.mark.parametrize("channel", [TOTAL, FANS_TOTAL])
