@@ -71,6 +71,7 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
         if jwks is not None:
             await jwks.start()
         node = Node(_parts(config, options, id, adapters, jwks))
+        adapters.on_reconnected(node.missed)
         await node.start()
         try:
             _tell(config, adapters)

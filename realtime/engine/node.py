@@ -211,6 +211,10 @@ class Node:
 
         self._tasks.spawn(run())
 
+    def missed(self) -> None:
+        """Changes may not have been heard: read in full what is watched here."""
+        self._tasks.spawn(self.live.heal())
+
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self.parts.clock.sleep(period_s)
