@@ -40,10 +40,12 @@ class CounterSet:
     def __init__(self, definitions: Iterable[CounterDefinition]) -> None:
         self._definitions: dict[str, CounterDefinition] = {}
         self._plans: dict[str, tuple[_Plan, ...]] = {}
+        self._mergers: dict[str, Merger] = {}
         for definition in definitions:
             if definition.name in self._definitions:
                 raise ValueError(f"counter {definition.name!r} is declared twice")
             self._definitions[definition.name] = definition
+            self._mergers[definition.name] = _merger(definition.measure)
             known = self._plans.get(definition.event, ())
             self._plans[definition.event] = (*known, _Plan(definition))
 
@@ -91,7 +93,7 @@ class CounterSet:
     def merge(self, counter: str, a: Delta, b: Delta) -> Delta: ...
     def merge(self, counter: str, a: Delta, b: Delta) -> Delta:
         """Return two additions to, or states of, one cell of *counter* as one."""
-        return _merger(self._definitions[counter].measure)(a, b)
+        return self._mergers[counter](a, b)
 
     def add(self, event: Event, now: float, into: dict[CellKey, Delta]) -> int:
         """

@@ -83,12 +83,10 @@ class Store:
     def open_bucket(
         self, name: BucketName, expires_at: float | None
     ) -> dict[str, _Cell]:
-        """Return the cells of the bucket *name*; a new one if there is none."""
-        cells = self.buckets.get(name)
-        if cells is None:
-            cells = self.buckets[name] = {}
-            if expires_at is not None:
-                heappush(self._buckets_due, (expires_at, name))
+        """Make the bucket *name*, which there is not, and return its cells."""
+        cells = self.buckets[name] = dict[str, _Cell]()
+        if expires_at is not None:
+            heappush(self._buckets_due, (expires_at, name))
         return cells
 
     def sweep(self, now: float) -> None:
@@ -184,18 +182,20 @@ class MemoryLedger(Ledger):
         if self in self._store.ledgers:
             self._store.ledgers.remove(self)
 
-    def notify(self, change: CellChange) -> None:
-        """Take a change from a ledger on the same store."""
-        if (change.key.counter, change.key.dims) in self._watched:
-            self.on_change(change)
+    def watches(self, key: CellKey) -> bool:
+        """Whether a ledger on the same store should tell of changes of *key*."""
+        return (key.counter, key.dims) in self._watched
 
     def _add(
         self, key: CellKey, delta: Delta, now: float, changed: dict[CellKey, None]
     ) -> None:
-        expires_at = self._counters.expires_at(key)
-        if expires_at is not None and expires_at <= now:
-            return
-        cells = self._store.open_bucket(key[:3], expires_at)
+        # Hot: once per cell and sub-batch.
+        cells = self._store.buckets.get(key[:3])
+        if cells is None:  # or it is not over: the commit has swept before
+            expires_at = self._counters.expires_at(key)
+            if expires_at is not None and expires_at <= now:
+                return
+            cells = self._store.open_bucket(key[:3], expires_at)
         cell = cells.get(key.dims)
         if cell is None:
             key = self._capped(key, len(cells))
@@ -224,11 +224,11 @@ class MemoryLedger(Ledger):
         return changed
 
     def _tell(self, changed: Mapping[CellKey, None]) -> None:
-        for key in changed:
-            cell = self._store.buckets[key[:3]][key.dims]
-            change = CellChange(SHARD, key, cell.state, cell.rev)
-            for ledger in tuple(self._store.ledgers):
-                ledger.notify(change)
+        for ledger in tuple(self._store.ledgers):
+            for key in changed:
+                if ledger.watches(key):
+                    cell = self._store.buckets[key[:3]][key.dims]
+                    ledger.on_change(CellChange(SHARD, key, cell.state, cell.rev))
 
     def _find(self, key: CellKey) -> _Cell | None:
         return self._store.buckets.get(key[:3], {}).get(key.dims)
