@@ -230,13 +230,15 @@ class Session:
         return self._unsent(track)
 
     def _unsent(self, track: Track) -> Numbered | None:
-        last = track.first + len(track.events) - 1
-        if last < self.next_seq:
+        first, events, expected = track.first, track.events, self.next_seq
+        if first >= expected:  # nothing of it has been sent before
+            if not events and first == expected:
+                return None
+            return Numbered(first, events, first - expected)
+        skip = expected - first
+        if skip >= len(events):
             return None
-        skip = max(self.next_seq - track.first, 0)
-        lost = max(track.first - self.next_seq, 0)
-        events = track.events[skip:] if skip else track.events
-        return Numbered(track.first + skip, events, lost)
+        return Numbered(expected, events[skip:], 0)
 
     def took(self, numbered: Numbered) -> None:
         """Note that these events are on their way to the ledger."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from typing import NamedTuple
 
 from realtime.errors import BAD_MESSAGE, UNKNOWN_TYPE, CommandError, ErrorCode
 from realtime.wire import checks
@@ -30,8 +31,7 @@ _REQUIRED = object()
 _NULLABLE = frozenset({"data"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):  # a tuple, since all of it is wanted at once
     name: str
     check: Check
     default: object
@@ -108,17 +108,17 @@ def to_command(value: object) -> Command:
         raise _no_such_type(kind, value)
     # Hot: once per message.
     values = []
-    for field in shape.fields:
-        given = value.get(field.name)
-        if given is None and not (field.nullable and field.name in value):
-            if field.default is _REQUIRED:
-                raise _bad(value, field.name, "is missing")
-            values.append(field.default)
+    for name, check, default, nullable in shape.fields:
+        given = value.get(name)
+        if given is None and not (nullable and name in value):
+            if default is _REQUIRED:
+                raise _bad(value, name, "is missing")
+            values.append(default)
             continue
         try:
-            values.append(field.check(given))
+            values.append(check(given))
         except Wrong as exc:
-            raise _bad(value, field.name, str(exc)) from None
+            raise _bad(value, name, str(exc)) from None
     return shape.make(*values)
 
 

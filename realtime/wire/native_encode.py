@@ -58,6 +58,9 @@ _FIELDS: Mapping[type[Reply | Limits | Rejection], tuple[str, ...]] = {
 
 def from_reply(message: Reply, embed: Embed) -> dict[str, object]:
     """Return *message* as a plain object; *embed* stands in for JSON text within it."""
+    if type(message) is Ack and not message.rejected:
+        # Hot: the one reply that every device gets, tick after tick.
+        return {"type": "ack", "acked": message.acked}
     return {"type": TYPES[type(message)], **_plain(message, embed)}
 
 
