@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from realtime.testing.processes import NodeProcess
 from realtime.testing.relay import Relay
 from realtime.testing.servers import ValkeyServer, free_port
+from tests.faults.fleet import Fleet, like
 from tests.faults.support import (
     HTTP,
     PATIENCE_S,
@@ -34,8 +34,9 @@ from tests.faults.support import (
     value,
     write_config,
 )
-from tests.proof.device import Device, Habits, Tally
 from tests.signing import SECRET
+
+pytestmark = pytest.mark.slow
 
 TIMEOUT_S = 1.0
 
@@ -98,46 +99,6 @@ def node(
         assert errors <= {"redis_refused_subscription", "ledger_cell_not_changed"}
 
 
-class Fleet:
-    """Devices that track all the time, in a thread of their own."""
-
-    DEVICES = 4
-    EVENTS = 1_500
-
-    def __init__(self, node: NodeProcess, post: str) -> None:
-        self.tally = Tally(self.DEVICES * self.EVENTS)
-        habits = Habits(batch=5, duplicate=0.2, cut=0.005)
-        self._devices = [
-            Device(
-                f"{post}-{number}",
-                [like(post)] * self.EVENTS,
-                lambda: node.ws_url,
-                habits,
-                Random(number),
-                self.tally,
-            )
-            for number in range(self.DEVICES)
-        ]
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        async def main() -> None:
-            await asyncio.gather(*(device.run() for device in self._devices))
-
-        asyncio.run(main())
-
-    def await_share(self, share: float) -> None:
-        """Wait until this share of the events is acknowledged."""
-        wanted = self.tally.total * share
-        eventually(lambda: self.tally.acked >= wanted, f"{share:.0%} are acknowledged")
-
-    def await_end(self) -> None:
-        """Wait until everything is acknowledged."""
-        self.await_share(1.0)
-        self._thread.join(PATIENCE_S)
-
-
 def kill(valkey: ValkeyServer) -> Callable[[], None]:
     """End it as a crash would; return how it comes back."""
     valkey.kill()
@@ -157,11 +118,6 @@ def watch(client: Client, counter: str, post: str) -> int:
     assert joined["data"]["value"] == 0
     number: int = joined["number"]
     return number
-
-
-def like(post: str) -> dict[str, object]:
-    """One event."""
-    return {"name": "like", "properties": {"post": post}}
 
 
 def track_until_slowed_down(phone: Client, post: str) -> int:
@@ -206,7 +162,7 @@ def test_what_is_acknowledged_survives(
         watcher.hello(token=None)
         phone.hello(token=None, device=f"{post}-phone", secret="0123456789abcdef")
         counters = {watch(watcher, name, post): name for name in ("likes", "fans")}
-        fleet = Fleet(node, post)
+        fleet = Fleet(post, lambda: node.ws_url)
         fleet.await_share(0.25)
         come_back = fault(valkey)
         eventually(lambda: not is_ready(node), "readiness turns red")
