@@ -12,15 +12,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
 from realtime.edges.handshake import PATH
 from realtime.edges.host import ServerState, host_of
+from realtime.edges.requests import HTTPTransport
 from realtime.edges.websocket import WebSocketTransport
 from realtime.engine.wheel import Timer
 
 _WEBSOCKET = f"GET {PATH}".encode()
-_http_protocol = cast(Callable[..., Any], AutoHTTPProtocol)  # httptools' or h11's
+_http_protocol: Callable[..., Any] = HTTPTransport
 
 
 class FrontDoor(asyncio.Protocol):

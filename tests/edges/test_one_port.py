@@ -93,6 +93,14 @@ class Raw:
             data += more
         return data
 
+    def rest_or_reset(self) -> bytes:
+        """Read until the server closes or cuts the connection."""
+        data = b""
+        with suppress(ConnectionError):
+            while more := self.sock.recv(65536):
+                data += more
+        return data
+
 
 # -- one port --------------------------------------------------------------------------
 
@@ -197,6 +205,49 @@ def a_certificate(folder: Path) -> tuple[Path, Path]:
         )
     )
     return files
+
+
+# -- strangers over HTTP ---------------------------------------------------------------
+
+HALF = b"GET /hello HTTP/1.1\r\nHost: x\r\nX: "
+
+
+@pytest.mark.parametrize("piece", [b"x" * 4000, b"x" * 4000 + b"\r\nX: "])
+def test_a_head_that_never_ends_is_refused(port: int, piece: bytes) -> None:
+    """One endless header or endless headers: what is kept of them is bounded."""
+    with Raw(port) as client:
+        client.send(HALF)
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                client.send(piece)
+        assert client.rest_or_reset().startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("begun", [HALF, b"\r\n"])
+def test_a_head_that_does_not_come_is_not_waited_for(
+    port: int, before: bytes, begun: bytes
+) -> None:
+    """Neither at the beginning nor after a first request."""
+    with Raw(port) as client:
+        if before:
+            client.send(before)
+            client.until(b"hello over HTTP")
+        client.send(begun)
+        assert client.rest_or_reset() == b""
+
+
+def test_a_large_head_and_a_large_body_are_let_through(port: int) -> None:
+    """Also when the beginning of the next request comes together with a body."""
+    head = b"POST /hello HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 30_000
+    body = b"\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+    with Raw(port) as client:
+        for _ in range(3):
+            client.send(head)
+            client.send(body + b"GET /hello HTTP/1.1\r\n")
+            client.until(b"Method Not Allowed")
+            client.send(b"Host: x\r\n\r\n")
+            client.until(b"hello over HTTP")
 
 
 # -- who may connect -------------------------------------------------------------------

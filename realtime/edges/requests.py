@@ -1,0 +1,132 @@
+"""
+uvicorn's protocol of HTTP, with bounds for the heads of requests.
+
+uvicorn keeps as much of a head as is sent and waits for its end for ever, so any
+stranger could have all of our memory, or a connection that never ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from realtime.edges.handshake import refuse
+from realtime.edges.host import ServerState, host_of
+from realtime.engine.wheel import Timer
+
+log = structlog.get_logger(__name__)
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together, within one chunk received."""
+
+if TYPE_CHECKING:
+    _Base = Any  # uvicorn chooses: httptools' or h11's
+else:
+    _Base = AutoHTTPProtocol
+
+
+class HTTPTransport(_Base):  # type: ignore[misc]
+    """
+    Serves the requests of one connection.
+
+    The beginning of a head must be followed by the rest within ``hello_timeout_s``;
+    from one request to the next, uvicorn's own keep-alive timeout counts.
+    """
+
+    def __init__(
+        self,
+        config: object,
+        server_state: ServerState,
+        app_state: Mapping[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._host = host_of(app_state)
+        self._in_head = False  # as the parser tells; h11 has a bound of its own
+        self._head_began = False  # in the chunk that is being read
+        self._head_bytes = 0
+        self._refused = False
+        self._timer: Timer | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the head is too large or too slow."""
+        if self._refused:
+            return
+        self._head_began = False
+        super().data_received(data)
+        if self._in_head and not self._head_began:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse()
+                return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer too."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    # -- the parser's side (httptools) ---------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Count from here on."""
+        self._in_head = self._head_began = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Count no more: bodies have bounds of their own."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    # ------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Time the client while it owes us a request."""
+        handed_on = self.transport.get_protocol() is not self  # it is a WebSocket now
+        if self._answering or handed_on:
+            self._stop_timer()
+        elif self._timer is None and not self.transport.is_closing():
+            wait_s = self._host.limits.hello_timeout_s
+            self._timer = self._host.wheel.schedule(self._cut, wait_s)
+
+    @property
+    def _answering(self) -> bool:
+        """Whether an answer is under way, or a body."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _cut(self) -> None:
+        self._timer = None
+        self.transport.abort()
+
+    def _refuse(self) -> None:
+        """Answer, and read no more; closing at once would reset the answer away."""
+        self._refused = True
+        self._stop_timer()
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        text = f"The request's head is over {MAX_HEAD_BYTES} bytes."
+        log.info("request_refused", remote=self._remote, status=int(status))
+        if self._answering:  # an earlier request: there is no place for this answer
+            self.transport.abort()
+            return
+        self.transport.write(refuse(status, text).response)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            wait_s = self._host.limits.close_timeout_s
+            self._timer = self._host.wheel.schedule(self._cut, wait_s)
+        else:
+            self.transport.close()
+
+    @property
+    def _remote(self) -> str:
+        return cast(str, self.client[0]) if self.client else ""
