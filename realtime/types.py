@@ -1,14 +1,30 @@
 """
 The values every floor speaks of: names that must not be confused, and plain facts.
 
-Nothing here does anything; everything here is immutable.
+Nothing here does anything; everything here is immutable, if need be by the type checker
+alone (`hot_value`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NewType, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def hot_value(cls: type[T]) -> type[T]:
+    """
+    Make a frozen dataclass with slots, frozen for the type checker only.
+
+    For values of which one is made per event or per message: what really is frozen sets
+    every field by a call of ``object.__setattr__``, and five fields take 1.1 us, not
+    0.2 (Python 3.11).
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
 
 Channel = NewType("Channel", str)
 """A topic, ``namespace:name``. ``live:`` is the namespace of live channels."""
@@ -25,7 +41,7 @@ JSONText = NewType("JSONText", bytes)
 """UTF-8 JSON that has been encoded by us and may be spliced into a frame as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Event:
     """
     One thing that happened on a device, after validation and correction of its clock.

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from realtime.types import hot_value
+
 State = tuple[int, ...]
 """
 count: (n,); sum, min, max: (scaled,); mean: (scaled sum, n). Scaled by 10**decimals.
@@ -35,7 +37,7 @@ class CellKey(NamedTuple):
     dims: str
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class ShardCell:
     """
     One shard's part of a cell. ``state`` is None when the shard has nothing.
@@ -48,7 +50,7 @@ class ShardCell:
     rev: int
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class CellChange:
     """
     A cell changed in one shard: its new absolute state there, or None for unique counts

@@ -9,12 +9,11 @@ decision is made against the mark, atomically with the additions (design: sectio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from zlib import crc32
 
 from realtime.core.cells import CellKey, Delta
-from realtime.types import DeviceId
+from realtime.types import DeviceId, hot_value
 
 
 class Verdict(Enum):
@@ -28,7 +27,7 @@ class Verdict(Enum):
     GAP = "gap"  # numbers before it are missing: nothing was added
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class SubBatch:
     """
     The consecutive numbers ``first..last`` of one device and what they add.
@@ -44,7 +43,7 @@ class SubBatch:
     mark_ttl_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Outcome:
     """The verdict, and the device's mark after it."""
 

@@ -13,14 +13,12 @@ the instance closed) one final value is followed by another with a larger ``rev`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import orjson
 
-from realtime.types import JSONText
+from realtime.types import JSONText, hot_value
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class LiveValue:
     """One value of a live channel."""
 

@@ -16,7 +16,6 @@ has no session any more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
@@ -37,7 +36,7 @@ from realtime.errors import (
     Disconnect,
 )
 from realtime.settings import LimitSettings
-from realtime.types import Channel, DeviceId
+from realtime.types import Channel, DeviceId, hot_value
 from realtime.wire.checks import MAX_SAFE
 from realtime.wire.messages import Command, Hello, Ping, Refresh, Track
 
@@ -60,7 +59,7 @@ ANSWERED: dict[Phase, tuple[type, ...] | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Numbered:
     """
     The part of a track command that is new: raw events and the number of the first.

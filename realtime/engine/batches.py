@@ -9,7 +9,6 @@ is taken for a commit, so that single-event frames cost one sub-batch per tick.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from realtime.core.cells import CellKey, Delta
@@ -17,14 +16,14 @@ from realtime.core.counters import CounterSet
 from realtime.core.events import EventRules
 from realtime.core.session import Numbered
 from realtime.errors import BAD_EVENT, RejectedEvent
-from realtime.types import DeviceId, Event, UserId
+from realtime.types import DeviceId, Event, UserId, hot_value
 from realtime.wire.messages import Rejection
 
 MAX_BATCH_EVENTS = 1_000
 MAX_USER = 255  # characters
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Submission:
     """
     Judged events, ready to be counted: an event or its rejection for every number.
@@ -63,7 +62,7 @@ def rejection_of(seq: int, exc: RejectedEvent) -> Rejection:
     return Rejection(seq, exc.code.code, exc.code.name, exc.reason)
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Sender:
     """
     Whose events are judged.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from realtime.errors import CommandError, ErrorCode
-from realtime.types import Channel, DeviceId, JSONText
+from realtime.types import Channel, DeviceId, JSONText, hot_value
 
 # -- commands ------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ class Hello:
     client: str | None = None  # name and version of the SDK, for the log
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Track:
     """
     A batch of events numbered ``first``, ``first + 1``, ... without holes.
@@ -123,7 +123,7 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Ack:
     """Every event up to and including ``acked`` is counted (or rejected); forget it."""
 
