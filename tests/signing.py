@@ -1,4 +1,4 @@
-"""Keys and tokens for tests: good ones, and every way to forge one."""
+"""Keys, tokens and certificates for tests: good ones, and every way to forge one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import base64
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
 )
+from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -73,6 +80,31 @@ def raw_token(header: object, payload: object, secret: bytes = SECRET.encode()) 
     body = f"{_segment(header)}.{_segment(payload)}"
     signature = hmac.new(secret, body.encode(), hashlib.sha256).digest()
     return f"{body}.{_base64(signature)}"
+
+
+def certificate(folder: Path, password: bytes | None = None) -> tuple[Path, Path]:
+    """
+    Write a certificate for 127.0.0.1 that has signed itself, and its key, as PEM.
+
+    With a *password*, the key is encrypted.
+    """
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "realtime tests")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, secret.public_key(), 1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    locked = BestAvailableEncryption(password) if password else NoEncryption()
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(made.public_bytes(Encoding.PEM))
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked))
+    return cert, key
 
 
 def _segment(value: object) -> str:

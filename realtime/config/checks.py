@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from realtime.adapters.redis.address import parse_target
-from realtime.config.files import check_readable
+from realtime.config.files import check_certificate, check_readable
 from realtime.config.model import Config
 from realtime.config.schema import format_bytes
 from realtime.core.tokens import KeySet
@@ -42,13 +42,7 @@ def _server(server: ServerSettings) -> Iterator[ConfigError]:
             "allows everything to everybody, so only on a loopback host such as "
             f"127.0.0.1; host is {server.host}",
         )
-    given = {"tls_cert": server.tls_cert, "tls_key": server.tls_key}
-    for key, file in given.items():
-        if file is not None:
-            yield from _unreadable(f"server.{key}", file)
-        elif any(given.values()):
-            other = "tls_cert" if key == "tls_key" else "tls_key"
-            yield ConfigError(f"server.{other}", f"needs {key} too")
+    yield from _tls(server)
     for origin in server.allowed_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield ConfigError(
@@ -70,6 +64,31 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return False
+
+
+def _tls(server: ServerSettings) -> Iterator[ConfigError]:
+    cert, key = server.tls_cert, server.tls_key
+    if cert is None and key is None:
+        return
+    if cert is None:
+        yield ConfigError("server.tls_key", "needs tls_cert too")
+    elif key is None:
+        yield ConfigError("server.tls_cert", "needs tls_key too")
+    else:
+        unreadable = [
+            *_unreadable("server.tls_cert", cert),
+            *_unreadable("server.tls_key", key),
+        ]
+        yield from unreadable
+        if not unreadable:
+            yield from _misfit(cert, key)
+
+
+def _misfit(cert: str, key: str) -> Iterator[ConfigError]:
+    try:
+        check_certificate(cert, key)
+    except ValueError as exc:
+        yield ConfigError("server.tls_cert", str(exc))
 
 
 def _unreadable(key: str, file: str) -> Iterator[ConfigError]:

@@ -4,6 +4,7 @@ Files that settings name: secrets read from them, certificates that must be read
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 MAX_BYTES = 64 * 1024
@@ -58,6 +59,24 @@ def check_readable(path: str) -> None:
         ValueError: With a sentence that says why not.
     """
     _read(path)
+
+
+def check_certificate(cert: str, key: str) -> None:
+    """
+    Raise unless a server can use these two files, which can be read, for TLS.
+
+    Raises:
+        ValueError: With a sentence that says why not.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password given, OpenSSL would ask for it on the terminal and wait.
+        context.load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as exc:
+        raise ValueError(
+            f"the files {cert} and {key} do not fit: they must be a certificate and "
+            f"its key, as PEM and without a password ({exc})"
+        ) from None
 
 
 def _read(path: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from realtime.config import ConfigErrors, is_loopback, load, warnings
-from tests.signing import SECRET, public_pem, rsa_key
+from tests.signing import SECRET, certificate, public_pem, rsa_key
 
 
 def problem(**settings: object) -> str:
@@ -45,9 +45,7 @@ def test_development_is_refused_elsewhere(host):
 
 def test_a_certificate_and_its_key_go_together(tmp_path):
     """Either both or neither, and both readable."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert.touch()
-    key.touch()
+    cert, key = certificate(tmp_path)
     both = loaded(server__tls_cert=str(cert), server__tls_key=str(key))
     assert both.server.tls_key == str(key)
     assert "tls_cert: needs tls_key too" in problem(server__tls_cert=str(cert))
@@ -55,6 +53,28 @@ def test_a_certificate_and_its_key_go_together(tmp_path):
     missing = str(tmp_path / "none")
     told = problem(server__tls_cert=missing, server__tls_key=str(key))
     assert "cannot be read: No such file" in told
+
+
+def test_a_certificate_is_tried_with_its_key(tmp_path):
+    """What is no certificate, or another's key, is told before anything starts."""
+    cert, key = certificate(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    _, wrong = certificate(other)
+    assert "do not fit" in problem(
+        server__tls_cert=str(cert), server__tls_key=str(wrong)
+    )
+    cert.write_text("nothing")
+    told = problem(server__tls_cert=str(cert), server__tls_key=str(key))
+    assert told.startswith("server.tls_cert")
+    assert f"{cert}" in told
+
+
+def test_a_key_with_a_password_is_refused(tmp_path):
+    """OpenSSL would ask for it on the terminal, and wait."""
+    cert, key = certificate(tmp_path, b"secret")
+    told = problem(server__tls_cert=str(cert), server__tls_key=str(key))
+    assert "without a password" in told
 
 
 def test_several_workers_need_redis():
