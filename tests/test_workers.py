@@ -1,0 +1,234 @@
+"""`realtime serve`: workers on one port, TLS, and what keeps it from starting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from realtime.testing.processes import NodeProcess
+from realtime.testing.servers import HOST, ValkeyServer, free_port
+from tests.faults.support import (
+    JSON_V1,
+    PATIENCE_S,
+    Client,
+    eventually,
+    logged,
+    start_node,
+    value,
+    write_config,
+)
+from tests.signing import certificate
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[ValkeyServer]:
+    """What workers need to be one server."""
+    with ValkeyServer() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def server(tmp_path: Path, valkey: ValkeyServer) -> Iterator[NodeProcess]:
+    """A supervisor with two workers."""
+    write_config(tmp_path)
+    with start_node(tmp_path, "--redis", valkey.url, "--workers", "2") as server:
+        yield server
+        server.stop()
+
+
+def workers_of(server: NodeProcess) -> list[int]:
+    """The processes that a supervisor has started."""
+    path = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    if not path.exists():
+        pytest.skip("children are read from /proc, which this system has not")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def node_of(server: NodeProcess) -> str:
+    """Which of the workers answers a new connection."""
+    with Client(server.ws_url) as client:
+        return str(client.hello()["node"])
+
+
+def nodes_of(server: NodeProcess, count: int) -> set[str]:
+    """Connect until so many workers have answered."""
+    found: set[str] = set()
+    eventually(lambda: found.add(node_of(server)) or len(found) == count, "all answer")
+    return found
+
+
+def is_listening(port: int) -> bool:
+    """Whether anybody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+# -- workers ---------------------------------------------------------------------------
+
+
+def test_workers_share_a_port_and_their_counters(server: NodeProcess) -> None:
+    """Connections reach both; an event at one is seen at the other."""
+    nodes_of(server, 2)
+    with Client(server.ws_url) as phone, Client(server.ws_url) as watcher:
+        watcher.hello()
+        watcher.ask("subscribe", channel="live:beats;window=total")
+        phone.hello(device="phone")
+        phone.track(1, "beat")
+        phone.until("ack", acked=1)
+        assert watcher.until("push")["data"]["value"] == 1
+    assert value(server, "beats") == 1
+
+
+def test_a_worker_that_dies_is_replaced(server: NodeProcess) -> None:
+    """The other one serves on; the log says that it died and who came."""
+    before = nodes_of(server, 2)
+    victim, survivor = workers_of(server)
+    os.kill(victim, signal.SIGKILL)
+    logged(server, event="worker_died", code=-signal.SIGKILL)
+    eventually(lambda: len(workers_of(server)) == 2, "another one is started")
+    eventually(lambda: node_of(server) not in before, "the new one serves")
+
+    assert survivor in workers_of(server)
+
+
+def test_stopping_the_supervisor_stops_the_workers(server: NodeProcess) -> None:
+    """SIGTERM: clients are told, all processes end, the exit code is 0."""
+    workers = workers_of(server)
+    with Client(server.ws_url) as client:
+        client.hello()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGTERM)
+        code, _ = client.closed()
+
+    assert code == 1001
+    assert server.stop() == 0
+    assert not any(map(is_alive, workers))
+    assert not is_listening(server.port)
+
+
+def test_workers_end_when_the_supervisor_is_killed(server: NodeProcess) -> None:
+    """Nobody is left who would keep the port."""
+    workers = workers_of(server)
+    server.kill()
+
+    eventually(lambda: not any(map(is_alive, workers)), "the workers end")
+    assert not is_listening(server.port)
+
+
+# -- what keeps it from starting -------------------------------------------------------
+
+
+def refused(*arguments: str | Path) -> tuple[int, list[str]]:
+    """Start what cannot start; return the exit code and what it says of itself."""
+    run = subprocess.run(
+        [sys.executable, "-m", "realtime", "serve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert run.stdout == ""
+    assert "Traceback" not in run.stderr
+    return run.returncode, [
+        line for line in run.stderr.splitlines() if line.startswith("realtime: ")
+    ]
+
+
+def test_workers_need_redis(tmp_path: Path) -> None:
+    """Without it they would be two servers on one port."""
+    config = write_config(tmp_path)
+    code, [line] = refused("--config", config, "--workers", "2")
+
+    assert (code, "need Redis" in line) == (2, True)
+
+
+def test_workers_that_cannot_start_are_not_started_again(tmp_path: Path) -> None:
+    """What keeps one from starting is said once, and ends all of it."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    config = write_config(tmp_path)
+    arguments = ("--config", config, "--workers", "3", "--redis", url, "--port", "0")
+    code, [line] = refused(*arguments)
+
+    assert (code, line.startswith("realtime: redis.url: ")) == (1, True)
+
+
+def test_everything_for_everybody_is_for_loopback_only() -> None:
+    """--dev on a public address is refused."""
+    code, [line] = refused("--dev", "--host", "0.0.0.0", "--port", "0")
+
+    assert (code, "loopback" in line) == (2, True)
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """One line with the address."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        code, [line] = refused("--dev", "--port", str(port))
+
+    assert (code, f"127.0.0.1 port {port}" in line) == (2, True)
+
+
+def test_two_supervisors_do_not_share_a_port(
+    server: NodeProcess, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    """Only the workers of one do."""
+    arguments = ("--config", tmp_path / "realtime.toml", "--redis", valkey.url)
+    code, [line] = refused(*arguments, "--workers", "2", "--port", str(server.port))
+
+    assert (code, "in use" in line) == (2, True)
+
+
+# -- TLS -------------------------------------------------------------------------------
+
+
+TLS = '[server]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n'
+
+
+def test_tls_serves_https_and_wss(tmp_path: Path) -> None:
+    """With certificate and key, one port speaks both, and nothing unencrypted."""
+    cert, _ = certificate(tmp_path)
+    write_config(tmp_path, TLS)
+    trust = ssl.create_default_context(cafile=str(cert))
+    with start_node(tmp_path, "--dev") as node:
+        address = f"{HOST}:{node.port}"
+        url = f"wss://{address}/v1/ws"
+        names = [Subprotocol(JSON_V1)]
+        with connect(url, ssl=trust, subprotocols=names, compression=None) as socket_:
+            socket_.send('{"type":"hello","id":1}')
+            assert '"welcome"' in str(socket_.recv(PATIENCE_S))
+        answer = httpx.get(f"https://{address}/healthz", verify=trust)
+        with suppress(httpx.TransportError):
+            assert not httpx.get(f"http://{address}/healthz").is_success
+
+        assert answer.json() == {"status": "ok"}
+        assert "Traceback" not in node.log
+
+
+def test_a_certificate_is_tried_before_anything_starts(tmp_path: Path) -> None:
+    """One line says which files, and the exit code is 2."""
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("nothing")
+    config = write_config(tmp_path, TLS)
+    code, [line] = refused("--config", config, "--port", "0")
+
+    assert (code, "server.tls_cert: " in line) == (2, True)
