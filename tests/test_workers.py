@@ -39,13 +39,27 @@ def valkey() -> Iterator[ValkeyServer]:
         yield valkey
 
 
-@pytest.fixture
-def server(tmp_path: Path, valkey: ValkeyServer) -> Iterator[NodeProcess]:
-    """A supervisor with two workers."""
-    write_config(tmp_path)
-    with start_node(tmp_path, "--redis", valkey.url, "--workers", "2") as server:
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer
+) -> Iterator[NodeProcess]:
+    """A supervisor with two workers, for tests that leave it alive."""
+    with supervisor(tmp_path_factory.mktemp("server"), valkey) as server:
         yield server
         server.stop()
+
+
+@pytest.fixture
+def doomed(tmp_path: Path, valkey: ValkeyServer) -> Iterator[NodeProcess]:
+    """Another one, for a test that ends it."""
+    with supervisor(tmp_path, valkey) as server:
+        yield server
+
+
+def supervisor(folder: Path, valkey: ValkeyServer) -> NodeProcess:
+    """Make a server of two workers."""
+    write_config(folder)
+    return start_node(folder, "--redis", valkey.url, "--workers", "2")
 
 
 def workers_of(server: NodeProcess) -> list[int]:
@@ -112,28 +126,28 @@ def test_a_worker_that_dies_is_replaced(server: NodeProcess) -> None:
     assert survivor in workers_of(server)
 
 
-def test_stopping_the_supervisor_stops_the_workers(server: NodeProcess) -> None:
+def test_stopping_the_supervisor_stops_the_workers(doomed: NodeProcess) -> None:
     """SIGTERM: clients are told, all processes end, the exit code is 0."""
-    workers = workers_of(server)
-    with Client(server.ws_url) as client:
+    workers = workers_of(doomed)
+    with Client(doomed.ws_url) as client:
         client.hello()
-        assert server.pid is not None
-        os.kill(server.pid, signal.SIGTERM)
+        assert doomed.pid is not None
+        os.kill(doomed.pid, signal.SIGTERM)
         code, _ = client.closed()
 
     assert code == 1001
-    assert server.stop() == 0
+    assert doomed.stop() == 0
     assert not any(map(is_alive, workers))
-    assert not is_listening(server.port)
+    assert not is_listening(doomed.port)
 
 
-def test_workers_end_when_the_supervisor_is_killed(server: NodeProcess) -> None:
+def test_workers_end_when_the_supervisor_is_killed(doomed: NodeProcess) -> None:
     """Nobody is left who would keep the port."""
-    workers = workers_of(server)
-    server.kill()
+    workers = workers_of(doomed)
+    doomed.kill()
 
     eventually(lambda: not any(map(is_alive, workers)), "the workers end")
-    assert not is_listening(server.port)
+    assert not is_listening(doomed.port)
 
 
 # -- what keeps it from starting -------------------------------------------------------
@@ -192,7 +206,7 @@ def test_two_supervisors_do_not_share_a_port(
     server: NodeProcess, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     """Only the workers of one do."""
-    arguments = ("--config", tmp_path / "realtime.toml", "--redis", valkey.url)
+    arguments = ("--config", write_config(tmp_path), "--redis", valkey.url)
     code, [line] = refused(*arguments, "--workers", "2", "--port", str(server.port))
 
     assert (code, "in use" in line) == (2, True)
