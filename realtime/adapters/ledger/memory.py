@@ -25,6 +25,8 @@ from realtime.types import DeviceId
 
 SHARD = 0  # the only one
 
+_APPLIED = Verdict.APPLIED  # an enum's member costs more to look up than this
+
 BucketName = tuple[str, int, int]  # counter, grain, number
 
 
@@ -146,7 +148,7 @@ class MemoryLedger(Ledger):
             known = store.find_mark(batch.device)
             mark, owner = (known.mark, known.owner) if known else (0, None)
             verdict = judge(mark, batch.first, batch.last)
-            if verdict is Verdict.APPLIED:
+            if verdict is _APPLIED:
                 mark = batch.last
                 store.keep_mark(batch.device, mark, owner, batch.mark_ttl_s)
                 for key, delta in batch.deltas.items():

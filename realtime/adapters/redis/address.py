@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -60,18 +60,26 @@ class Target:
     connection_class: type[AbstractConnection]
     options: Mapping[str, Any]
     master: str | None = None
-    sentinel_options: Mapping[str, Any] | None = None
+    sentinel_options: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
 
     def connection(self, address: Address) -> AbstractConnection:
         """Return a connection that has not been opened yet."""
+        return self._make(self.options, address)
+
+    def sentinel_connection(self, address: Address) -> AbstractConnection:
+        """Return one to a sentinel, which has another password and no databases."""
+        tls = {name: v for name, v in self.options.items() if name.startswith("ssl_")}
+        return self._make({**tls, **self.sentinel_options}, address)
+
+    def _make(self, options: Mapping[str, Any], address: Address) -> AbstractConnection:
         place = {"host": address.host, "port": address.port}
         if not address.port:
             place = {"path": address.host}
         # Replies keep the plain shapes of protocol 2. Timeouts are the business of the
         # one who waits (client.py): a connection that is only listened to has none.
         return self.connection_class(
-            **{"client_name": self.name, **self.options, **place},
+            **{"client_name": self.name, **options, **place},
             protocol=2,
             driver_info=None,  # costs 3 ms and two round trips for each connection
             socket_timeout=None,
@@ -137,9 +145,7 @@ def _parse(transport: str, kind: Kind, rest: str) -> Target:
         f"{transport}://{login}localhost/{database or '0'}?{query}"
     )
     options.pop("host", None)
-    return Target(
-        kind, addresses, connection_class, options, master, sentinel_options or None
-    )
+    return Target(kind, addresses, connection_class, options, master, sentinel_options)
 
 
 def _parse_one(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:

@@ -66,16 +66,23 @@ class Call:
         self._line: CommandLine | None = None
         self.error: Exception | None = None
 
-    async def run(self) -> Replies:
+    async def run(self, deadline: float) -> Replies:
         """
-        Return the replies; tries again for as long as the caller lets it.
+        Return the replies; tries again until *deadline*, in the loop's time.
+
+        The caller cancels it then. That is looked at here too, because a library may
+        lose a cancellation (asyncio.wait_for before Python 3.12 does).
 
         Raises:
+            TimeoutError: If the deadline has passed between two attempts.
             redis.exceptions.ConnectionError: If it is unknown whether commands that
                 must not be repeated were executed, or Redis refuses the login.
         """
         asking: Address | None = None
+        loop = asyncio.get_running_loop()
         for failures in count(1):
+            if failures > 1 and loop.time() >= deadline:
+                raise TimeoutError
             address: Address | None = None
             try:
                 address = asking or self._at or await self._router.locate(self._key)

@@ -152,7 +152,6 @@ class RedisLink:
         self._lines.clear()
         for line in tuple(self._open):
             await line.aclose()
-        await self._opener.aclose()
 
     async def locate(self, key: bytes) -> Address:
         """Return the master of *key*. Raises redis-py's errors if there is none."""
@@ -204,8 +203,8 @@ class RedisLink:
     ) -> Replies:
         call = Call(self, commands, key, repeatable, at)
         try:
-            async with asyncio.timeout(self.timeout_s):
-                return await call.run()
+            async with asyncio.timeout(self.timeout_s) as timeout:
+                return await call.run(timeout.when() or 0.0)
         except TimeoutError:
             call.give_up()
             reason = f" ({call.error})" if call.error else ""

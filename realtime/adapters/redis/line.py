@@ -14,7 +14,7 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 from redis.asyncio.connection import AbstractConnection
@@ -64,7 +64,7 @@ class Wire(ABC):
     async def aclose(self) -> None:
         """Close it and wait until it is closed."""
         self.drop("the connection has been closed")
-        await asyncio.wait([self._task])
+        await end([self._task])
 
     def _send(self, commands: Sequence[Command]) -> None:
         self._outgoing.extend(commands)
@@ -163,6 +163,16 @@ class CommandLine(Wire):
             future = self._batches.popleft().future
             if not future.done():
                 future.set_exception(reason)
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel *tasks* and wait until they are through."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        # Again if need be: a library on the way may have lost the cancellation.
+        _, left = await asyncio.wait(left, timeout=1.0)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Any:

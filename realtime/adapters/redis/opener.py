@@ -8,10 +8,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -25,7 +22,6 @@ class Opener:
     def __init__(self, target: Target, timeout_s: float) -> None:
         self._target = target
         self._timeout_s = timeout_s
-        self._sentinel: Sentinel | None = None
 
     async def open(self, address: Address) -> AbstractConnection:
         """
@@ -39,59 +35,59 @@ class Opener:
             async with asyncio.timeout(self._timeout_s):
                 if self._target.kind is Kind.SENTINEL:
                     return await self._open_master()
-                return await self._open(address)
+                return await _connect(self._target.connection(address))
         except TimeoutError:
             raise RedisTimeoutError(
                 f"{address} does not answer within {self._timeout_s:g} s"
             ) from None
 
-    async def aclose(self) -> None:
-        """Let go of the connections to the sentinels."""
-        if self._sentinel is not None:
-            await self._sentinel.aclose()
-            self._sentinel = None
-
-    async def _open(self, address: Address) -> AbstractConnection:
-        connection = self._target.connection(address)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
-            raise
-        return connection
-
     async def _open_master(self) -> AbstractConnection:
-        if self._sentinel is None:
-            self._sentinel = self._new_sentinel()
-        master = await self._sentinel.discover_master(self._target.master or "")
-        connection = await self._open(Address(str(master[0]), int(master[1])))
+        address = await self._find_master()
+        connection = await _connect(self._target.connection(address))
         # The sentinels may not have noticed yet that it has become a replica.
-        await connection.send_command("ROLE", check_health=False)
-        role: Any = await connection.read_response(disable_decoding=True)
+        role = await _ask(connection, "ROLE")
         if role[0] != b"master":
             await connection.disconnect(nowait=True)
-            raise RedisConnectionError(f"{master[0]}:{master[1]} is no master now")
+            raise RedisConnectionError(f"{address} is no master now")
         return connection
 
-    def _new_sentinel(self) -> Sentinel:
-        # One address after the other is asked: each may use up a part of the time only.
-        part_s = self._timeout_s / (len(self._target.addresses) + 1)
-        target = self._target
-        tls = {
-            name: value
-            for name, value in target.options.items()
-            if name.startswith("ssl_")
-        }
-        return Sentinel(  # type: ignore[no-untyped-call]
-            [(address.host, address.port) for address in target.addresses],
-            sentinel_kwargs={
-                **tls,
-                **(target.sentinel_options or {}),
-                "ssl": issubclass(target.connection_class, SSLConnection),
-                "socket_timeout": part_s,
-                "socket_connect_timeout": part_s,
-                "protocol": 2,
-                "retry": Retry(NoBackoff(), 0),
-            },
+    async def _find_master(self) -> Address:
+        sentinels, error = self._target.addresses, "they do not know it"
+        # One is asked after the other: each may use up a part of the time only.
+        part_s = self._timeout_s / (len(sentinels) + 1)
+        for sentinel in sentinels:
+            try:
+                async with asyncio.timeout(part_s):
+                    found = await self._ask_sentinel(sentinel)
+            except (RedisError, OSError) as failed:  # also TimeoutError
+                error = str(failed) or f"{sentinel} does not answer"
+                continue
+            if found is not None:
+                return Address(found[0].decode(), int(found[1]))
+        raise RedisConnectionError(
+            f"no sentinel tells the master {self._target.master!r}: {error}"
         )
+
+    async def _ask_sentinel(self, sentinel: Address) -> Any:
+        connection = await _connect(self._target.sentinel_connection(sentinel))
+        try:
+            name = self._target.master or ""
+            return await _ask(connection, "SENTINEL GET-MASTER-ADDR-BY-NAME", name)
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+async def _connect(connection: AbstractConnection) -> AbstractConnection:
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        with contextlib.suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
+async def _ask(connection: AbstractConnection, *command: str) -> Any:
+    """Run one command; the connection is closed if that fails."""
+    await connection.send_command(*command, check_health=False)
+    return await connection.read_response(disable_decoding=True)

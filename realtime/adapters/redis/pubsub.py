@@ -23,6 +23,7 @@ from realtime.adapters.redis.address import Address
 from realtime.adapters.redis.call import CONNECTION_ERRORS
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.lane import Lane
+from realtime.adapters.redis.line import end
 from realtime.errors import Unavailable
 
 OnMessage = Callable[[bytes], None]
@@ -117,10 +118,7 @@ class PubSub:
         self._mover = None
         self._tasks.clear()
         self._lanes.clear()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end(tasks)
 
     # -- what lanes tell: see lane.Owner -----------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -30,7 +32,7 @@ async def test_calls_at_once_get_their_own_replies(
     valkey: ValkeyServer, make_link: MakeLink
 ) -> None:
     """Thousands of calls share the connection, and each gets its own reply."""
-    link = make_link(valkey.url)
+    link = make_link(valkey.url, timeout_s=30)
     replies = await asyncio.gather(*(link.call("ECHO", str(n)) for n in range(3000)))
     assert replies == [b"%d" % n for n in range(3000)]
 
@@ -101,16 +103,33 @@ async def test_password_and_database(make_link: MakeLink) -> None:
 
 
 async def test_tls(valkey: ValkeyServer, tmp_path: Path, make_link: MakeLink) -> None:
-    """With rediss:// the server's certificate is checked, for every connection."""
+    """With rediss:// the connection is encrypted."""
     certificate = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     async with Relay(valkey.port, tls=context) as relay:
-        url = f"rediss://127.0.0.1:{relay.port}"
-        link = make_link(f"{url}?ssl_ca_certs={certificate}")
-        assert await link.call("PING") == b"PONG"
+        url = f"rediss://127.0.0.1:{relay.port}?ssl_ca_certs={certificate}"
+        assert await make_link(url).call("PING") == b"PONG"
+
+
+async def test_certificates_are_checked(tmp_path: Path, make_link: MakeLink) -> None:
+    """A server whose certificate nobody vouches for is not talked to."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(self_signed(tmp_path))
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # also ssl.SSLError
+            while True:
+                with contextlib.suppress(ssl.SSLError):
+                    context.wrap_socket(listener.accept()[0], server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        link = make_link(f"rediss://127.0.0.1:{listener.getsockname()[1]}", 0.3)
         with pytest.raises(Unavailable, match="certificate"):
-            await make_link(url, timeout_s=0.3).call("PING")
+            await link.call("PING")
+        listener.shutdown(socket.SHUT_RDWR)
+        await serving
 
 
 def self_signed(folder: Path) -> Path:

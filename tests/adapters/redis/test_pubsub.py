@@ -33,7 +33,7 @@ async def test_channels_asked_for_at_once_go_together(
     victim: ValkeyServer, make_link: MakeLink, make_pubsub: MakePubSub
 ) -> None:
     """Thousands of subscriptions of one turn of the loop are a few commands."""
-    pubsub = make_pubsub(make_link(victim.url))
+    pubsub = make_pubsub(make_link(victim.url, timeout_s=30))
     await pubsub.start()
     names = [f"t:{number}".encode() for number in range(2500)]
     ear = Ear(pubsub)
