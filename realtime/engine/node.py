@@ -105,18 +105,39 @@ class Node:
         self.draining = False
         self._tasks = Tasks()
         self._health: dict[str, str] = {"broker": "not probed yet"}
-        self._build()
+        self.wheel = Wheel(parts.clock)
+        self._rules = EventRules(parts.events, parts.limits)
+        self._count()
+        self._deliver()
+        self.services = self._services()
         self._gauges()
 
-    def _build(self) -> None:
-        parts, clock = self.parts, self.parts.clock
-        settings = parts.ledger_settings
-        self._hub = Hub()
+    def _count(self) -> None:
+        """Make what counts events, and reads what was counted."""
+        parts, settings = self.parts, self.parts.ledger_settings
         self.ingest = Ingest(
-            parts.ledger, parts.counters, settings, clock, self.metrics
+            parts.ledger, parts.counters, settings, parts.clock, self.metrics
         )
+        self._backend = Backend(
+            parts.ledger,
+            self.ingest,
+            self._rules,
+            settings,
+            parts.limits,
+            parts.clock,
+        )
+        self._listing = Listing(parts.ledger, parts.counters)
+
+    def _deliver(self) -> None:
+        """Make what brings publications and values to subscribers."""
+        parts = self.parts
+        self._hub = Hub()
         self.live = Live(
-            parts.ledger, parts.counters, clock, self._deliver_latest, settings.heal_s
+            parts.ledger,
+            parts.counters,
+            parts.clock,
+            self._deliver_latest,
+            parts.ledger_settings.heal_s,
         )
         self._subscriptions = Subscriptions(
             self._hub,
@@ -126,21 +147,26 @@ class Node:
             self.metrics,
             self._tasks,
         )
-        rules = EventRules(parts.events, parts.limits)
-        self._backend = Backend(
-            parts.ledger, self.ingest, rules, settings, parts.limits, clock
+        self._stats = Stats(
+            parts.id,
+            parts.registry,
+            parts.clock,
+            self._measure,
+            self._deliver_latest,
+            self._hub.__contains__,
         )
-        self._listing = Listing(parts.ledger, parts.counters)
-        self.wheel = Wheel(clock)
-        self.services = Services(
+
+    def _services(self) -> Services:
+        parts = self.parts
+        return Services(
             node=parts.id,
-            clock=clock,
+            clock=parts.clock,
             limits=parts.limits,
             auth=parts.auth,
-            marks_ttl_s=settings.marks_ttl_s,
+            marks_ttl_s=parts.ledger_settings.marks_ttl_s,
             access=parts.access,
             authenticator=parts.authenticator,
-            rules=rules,
+            rules=self._rules,
             ledger=parts.ledger,
             broker=parts.broker,
             ingest=self.ingest,
@@ -149,14 +175,6 @@ class Node:
             keepalive=Keepalive(self.wheel, parts.limits),
             metrics=self.metrics,
             tasks=self._tasks,
-        )
-        self._stats = Stats(
-            parts.id,
-            parts.registry,
-            clock,
-            self._measure,
-            self._deliver_latest,
-            self._hub.__contains__,
         )
 
     def _gauges(self) -> None:
