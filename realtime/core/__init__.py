@@ -1,1 +1,3 @@
-"""Every decision, as plain functions over plain values. Pure: ``now`` is an argument."""
+"""
+Every decision, as plain functions over plain values. Pure: ``now`` is an argument.
+"""
