@@ -19,6 +19,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from realtime.edges.local import is_safe_name, refusal
 from realtime.edges.proxy import TrustedProxies
 from realtime.wire.reader import SILENT
 
@@ -62,11 +63,15 @@ class HeadReader:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Whom the handshake lets in. *subprotocols* are the server's, in any order."""
+    """
+    Whom the handshake lets in. *subprotocols* are the server's, in any order; *dev*
+    says that everybody is trusted who is let in.
+    """
 
     subprotocols: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     proxies: TrustedProxies
+    dev: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ def _check_request(request: Request, rules: Rules) -> Refused | None:
         text = f"A request has one Host header; this one has {len(hosts)}."
         return refuse(HTTPStatus.BAD_REQUEST, text)
     origins = request.headers.get_all("Origin")
+    if origins and rules.dev and not is_safe_name(hosts[0], rules.allowed_origins):
+        return refuse(HTTPStatus.FORBIDDEN, refusal(hosts[0]))
     for origin in origins:
         if not _is_allowed(origin, rules.allowed_origins, hosts[0]):
             text = (

@@ -274,7 +274,9 @@ class WebSocketTransport(asyncio.Protocol):
                 HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(delay_s)
             )
         proxies = trusted_proxies(server.trusted_proxies)
-        rules = Rules(host.subprotocols, server.allowed_origins, proxies)
+        rules = Rules(
+            host.subprotocols, server.allowed_origins, proxies, dev=server.dev
+        )
         secure = self._transport.get_extra_info("sslcontext") is not None
         return shake_hands(head, rules, self.remote, "https" if secure else "http")
 

@@ -35,6 +35,7 @@ def ask(
     subprotocols: tuple[str, ...] = (JSON, MSGPACK),
     origins: tuple[str, ...] = (),
     trusted: tuple[str, ...] = (),
+    dev: bool = False,
     extra: str = "",
     **headers: str | None,
 ) -> Accepted | Refused:
@@ -42,7 +43,7 @@ def ask(
     wanted = HEADERS | {name.replace("_", "-"): text for name, text in headers.items()}
     lines = [f"{name}: {text}\r\n" for name, text in wanted.items() if text is not None]
     head = f"{line}\r\n{''.join(lines)}{extra}\r\n".encode()
-    rules = Rules(subprotocols, origins, trusted_proxies(trusted))
+    rules = Rules(subprotocols, origins, trusted_proxies(trusted), dev)
     return shake_hands(head, rules, "10.0.0.1", "http")
 
 
@@ -173,6 +174,22 @@ def test_two_origins_are_refused() -> None:
     outcome = ask(Origin="https://example.com", extra="Origin: https://example.com\r\n")
 
     assert refusal(outcome)[0] == 400
+
+
+def test_under_dev_a_page_may_not_call_us_by_its_own_name() -> None:
+    """To the browser it is the server's own page, though its name is only borrowed."""
+    names = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
+    assert isinstance(ask(**names), Accepted)
+
+    status, text = refusal(ask(**names, dev=True))
+    assert status == 403
+    assert "localhost" in text
+    assert isinstance(ask(**names, dev=True, origins=("*",)), Accepted)
+
+
+def test_under_dev_programs_may_use_any_name() -> None:
+    """Without Origin it is no browser, and nobody has been led here."""
+    assert isinstance(ask(Host="my-machine:8080", dev=True), Accepted)
 
 
 # -- the RFC's own rules ---------------------------------------------------------------

@@ -22,6 +22,7 @@ from realtime.edges.http.middleware import (
     CatchDefects,
     CountRequests,
     HideToken,
+    LocalNames,
     SetHeaders,
 )
 from realtime.edges.http.routes import table
@@ -66,17 +67,19 @@ class Edge:
 
 
 def _middleware(host: Host) -> list[Middleware]:
+    origins = host.server.allowed_origins
     return [
         Middleware(HideToken),
         Middleware(CountRequests, metrics=host.metrics, clock=host.parts.clock),
         Middleware(
             CORSMiddleware,
-            allow_origins=host.server.allowed_origins,
+            allow_origins=origins,
             allow_methods=("GET", "POST"),
             allow_headers=_CORS_HEADERS,
             expose_headers=_CORS_EXPOSED,
         ),
         Middleware(SetHeaders),
+        *([Middleware(LocalNames, allowed_origins=origins)] if host.server.dev else ()),
         Middleware(CatchDefects),
     ]
 

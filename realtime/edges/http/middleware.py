@@ -3,25 +3,28 @@ What every request passes through, outermost first; plain ASGI, no task per requ
 
     HideToken       takes ?access_token= out of the address before anybody logs it
     CountRequests   counts and times answers by route template
+    LocalNames      under --dev, answers nobody who calls us by a name of his own
     CatchDefects    logs what nobody expected and answers 500, without a traceback
     SetHeaders      says nosniff on every answer
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
 import structlog
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from realtime.clock import Clock
 from realtime.edges.http.errors import error_response
+from realtime.edges.local import is_safe_name, refusal
 from realtime.engine.metrics import Metrics
-from realtime.errors import INTERNAL, CommandError
+from realtime.errors import INTERNAL, PERMISSION_DENIED, CommandError
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +97,22 @@ class CountRequests:
         self.metrics.http_seconds.labels(route).observe(
             self.clock.monotonic() - started
         )
+
+
+class LocalNames:
+    """Refuses pages of strangers that pose as ours; see ``edges.local``."""
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str]) -> None:
+        self.app = app
+        self.allowed_origins = allowed_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if scope["type"] == "http":
+            name = Headers(scope=scope).get("host", "")
+            if not is_safe_name(name, self.allowed_origins):
+                app = error_response(CommandError(PERMISSION_DENIED, refusal(name)))
+        await app(scope, receive, send)
 
 
 class CatchDefects:

@@ -120,7 +120,7 @@ class Exchange:
             "query_string": query.encode(),
             "headers": [
                 (name.lower().encode(), value.encode("latin-1"))
-                for name, value in {"host": "test", **(headers or {})}.items()
+                for name, value in {"host": "localhost:8080", **(headers or {})}.items()
             ],
             "client": ("127.0.0.1", 50_000),
             "server": ("127.0.0.1", 8080),

@@ -147,6 +147,14 @@ async def test_dev_opens_everything() -> None:
                 assert answer.status == 200, (path, headers, answer.body)
 
 
+async def test_dev_answers_no_page_that_borrows_our_address() -> None:
+    """Whoever calls us by a name of his own may be a page of anybody's."""
+    async with running(server=ServerSettings(dev=True)) as world:
+        answer = await world.get("/v1/counters", {"host": "evil.example:8080"})
+    assert (answer.status, answer.error["name"]) == (403, "permission_denied")
+    assert "evil.example" in answer.error["reason"]
+
+
 async def test_unknown_keys_of_an_issuer_are_503(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
