@@ -8,7 +8,7 @@ Nobody publishes to live channels: their publications are the values of counters
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -203,9 +203,13 @@ class Access:
 
     def may_track(self, identity: Identity, event_name: str) -> bool:
         """Whether *identity* may send events of this name."""
-        return _opens(self._track, identity) or identity.grants.trackable.match(
-            event_name
-        )
+        return self.tracker(identity)(event_name)
+
+    def tracker(self, identity: Identity) -> Callable[[str], bool]:
+        """Return what says of an event's name whether *identity* may send it."""
+        if _opens(self._track, identity):
+            return _anything
+        return identity.grants.trackable.match
 
     def _watch_rule(self, channel: str) -> Rule:
         name = channel.removeprefix(f"{LIVE}:").partition(";")[0]
@@ -236,6 +240,10 @@ def _opens(rule: Rule, identity: Identity) -> bool:
     if identity.kind in _PRIVILEGED or rule is Rule.ANYONE:
         return True
     return rule is Rule.USER and identity.kind is Kind.USER
+
+
+def _anything(name: str) -> bool:
+    return True
 
 
 def _denied(rule: Rule, verb: str, doing: str) -> CommandError:

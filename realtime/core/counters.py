@@ -111,7 +111,7 @@ class CounterSet:
             return 0
         found = []
         for plan in plans:
-            delta = plan.delta(event)
+            delta = plan.always or plan.delta(event)
             if delta is not None:
                 found.append((plan, plan.dims(event), delta))
         at = math.floor(event.at)
@@ -138,6 +138,7 @@ class _Plan:
         "_of",
         "_read",
         "_where",
+        "always",
     )
 
     def __init__(self, definition: CounterDefinition) -> None:
@@ -152,6 +153,9 @@ class _Plan:
             (_reader(name), *_split(values))
             for name, values in definition.where.items()
         )
+        # What every event adds, where that depends on nothing.
+        counts_all = definition.measure is Measure.COUNT and not definition.where
+        self.always: Delta | None = _ONE if counts_all else None
         self._grains = definition.grains
         self._lateness_s = definition.lateness_s
 
@@ -176,13 +180,16 @@ class _Plan:
         """Return the encoded dims of the event's cells."""
         parts = []
         for name, read in self._by:
-            text = text_of(read(event))
-            if len(text) > MAX_TEXT:
-                raise _unusable(name, text, f"has more than {MAX_TEXT} characters")
-            try:
-                parts.append(encode_text(text))
-            except UnicodeEncodeError:
-                raise _unusable(name, text, "is not valid Unicode") from None
+            value = read(event)
+            if (
+                type(value) is str
+                and value.isascii()
+                and value.isalnum()
+                and len(value) <= MAX_TEXT
+            ):
+                parts.append(value)  # most are ids, which are encoded as they are
+            else:
+                parts.append(_encoded(name, value))
         dims = ";".join(parts)
         if len(dims) > MAX_DIMS:
             raise _unusable_together([name for name, _ in self._by], dims)
@@ -205,6 +212,16 @@ class _Plan:
             known = into.get(key)
             into[key] = delta if known is None else merge(known, delta)
         return late
+
+
+def _encoded(name: str, value: Scalar) -> str:
+    text = text_of(value)
+    if len(text) > MAX_TEXT:
+        raise _unusable(name, text, f"has more than {MAX_TEXT} characters")
+    try:
+        return encode_text(text)
+    except UnicodeEncodeError:
+        raise _unusable(name, text, "is not valid Unicode") from None
 
 
 def _merger(measure: Measure) -> Merger:

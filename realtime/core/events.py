@@ -27,6 +27,7 @@ from realtime.units import shown
 
 EVENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 
+MAX_NAMES = 1000  # remembered as well-formed
 MAX_PROPERTIES = 64
 MAX_KEY = 64  # characters
 MAX_STRING = 1024  # characters
@@ -48,11 +49,12 @@ _NUMBER_BYTES = 16
 class EventRules:
     """What an event must be like; made once from the settings."""
 
-    __slots__ = ("_max_bytes", "_settings")
+    __slots__ = ("_max_bytes", "_names", "_settings")
 
     def __init__(self, events: EventSettings, limits: LimitSettings) -> None:
         self._settings = events
         self._max_bytes = limits.max_event_bytes
+        self._names: set[str] = set()  # well-formed ones, seen before
 
     def judge(
         self,
@@ -73,7 +75,11 @@ class EventRules:
         """
         if not isinstance(raw, dict):
             raise _bad(BAD_EVENT, f"the event is {shown(raw)}; it must be an object")
-        name = _checked_name(raw.get("name"), may_track)
+        name = raw.get("name")
+        if type(name) is not str or name not in self._names:
+            name = self._check_name(name)
+        if not may_track(name):
+            raise _bad(EVENT_DENIED, f"the event {name!r} may not be tracked", "name")
         at = raw.get("at")
         properties = raw.get("properties")
         if len(raw) > 1 + ("at" in raw) + ("properties" in raw):
@@ -87,6 +93,19 @@ class EventRules:
         else:
             self._check_properties(properties)
         return Event(name, device, seq, at, user, properties)
+
+    def _check_name(self, name: object) -> str:
+        if not isinstance(name, str) or EVENT_NAME.fullmatch(name) is None:
+            problem = "is missing" if name is None else f"is {shown(name)}"
+            raise _bad(
+                BAD_EVENT_NAME,
+                f"name {problem}; it must be a letter, then at most 63 letters, digits "
+                "or any of _ . : -",
+                "name",
+            )
+        if len(self._names) < MAX_NAMES:  # strangers choose them
+            self._names.add(name)
+        return name
 
     def _check_properties(self, properties: object) -> None:
         """Hot: every property of every event passes here."""
@@ -120,20 +139,6 @@ class EventRules:
                 "allowed",
                 "properties",
             )
-
-
-def _checked_name(name: object, may_track: Callable[[str], bool]) -> str:
-    if not isinstance(name, str) or EVENT_NAME.fullmatch(name) is None:
-        problem = "is missing" if name is None else f"is {shown(name)}"
-        raise _bad(
-            BAD_EVENT_NAME,
-            f"name {problem}; it must be a letter, then at most 63 letters, digits or "
-            "any of _ . : -",
-            "name",
-        )
-    if not may_track(name):
-        raise _bad(EVENT_DENIED, f"the event {name!r} may not be tracked", "name")
-    return name
 
 
 def _checked_at(at: object) -> float:

@@ -245,8 +245,10 @@ class Session:
 
     def counted(self, mark: int) -> None:
         """Note that the ledger has counted up to *mark*."""
-        self.acked = max(self.acked, mark)
-        self.next_seq = max(self.next_seq, mark + 1)
+        if mark > self.acked:
+            self.acked = mark
+        if mark >= self.next_seq:
+            self.next_seq = mark + 1
 
     @property
     def settled(self) -> bool:

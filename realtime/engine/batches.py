@@ -171,26 +171,25 @@ class Batch:
 
     def add(self, submission: Submission, counters: CounterSet) -> int:
         """Append; return how many windows were not updated because of lateness."""
+        # Hot: once per frame, and the loop once per event.
         late = 0
-        self.now = submission.now
+        now, deltas = submission.now, self.deltas
+        self.now = now
         self.mark_ttl_s = submission.mark_ttl_s
         for judged in submission.judged:
-            if type(judged) is Event:
-                late += self._count(judged, counters)
-            elif isinstance(judged, Rejection):
+            if isinstance(judged, Rejection):
                 self.rejected.append(judged)
-        self.lost += submission.numbered.lost
-        self.last = submission.numbered.last
+                continue
+            try:
+                late += counters.add(judged, now, deltas)
+            except RejectedEvent as exc:
+                self.rejected.append(rejection_of(judged.seq, exc))
+            else:
+                self.events.append(judged)
+        numbered = submission.numbered
+        self.lost += numbered.lost
+        self.last = numbered.last
         self.size += submission.size
-        return late
-
-    def _count(self, event: Event, counters: CounterSet) -> int:
-        try:
-            late = counters.add(event, self.now, self.deltas)
-        except RejectedEvent as exc:
-            self.rejected.append(rejection_of(event.seq, exc))
-            return 0
-        self.events.append(event)
         return late
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ connection awaits before its next command. Errors are raised as CommandError.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -191,12 +190,19 @@ def _acknowledge_again(connection: Connection) -> None:
 def _judge(
     connection: Connection, numbered: Numbered, now: float, offset_s: float
 ) -> list[Event | Rejection]:
-    session, services = connection.session, connection.services
-    assert session.identity is not None
-    assert session.device is not None
-    may_track = partial(services.access.may_track, session.identity)
-    sender = Sender(session.device, session.identity.user, may_track)
-    return judge_all(services.rules, sender, numbered, now, offset_s)
+    sender = connection.sender
+    if sender is None:
+        sender = connection.sender = _sender(connection)
+    return judge_all(connection.services.rules, sender, numbered, now, offset_s)
+
+
+def _sender(connection: Connection) -> Sender:
+    """Say whose events these are; kept until the token changes."""
+    identity, device = connection.session.identity, connection.session.device
+    assert identity is not None
+    assert device is not None
+    may_track = connection.services.access.tracker(identity)
+    return Sender(device, identity.user, may_track)
 
 
 # -- channels --------------------------------------------------------------------------
@@ -269,6 +275,7 @@ async def _refresh(connection: Connection, command: Refresh) -> None:
     except Unavailable as exc:
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     connection.session.refresh(identity)
+    connection.sender = None
     connection.expect_expiry(identity)
     connection.reply(Refreshed(command.id, identity.expires_at))
     for channel in list(connection.session.channels):

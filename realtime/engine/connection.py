@@ -20,7 +20,7 @@ import structlog
 from realtime.core.access import Identity
 from realtime.core.session import Phase, Session
 from realtime.engine import commands
-from realtime.engine.batches import Batch
+from realtime.engine.batches import Batch, Sender
 from realtime.engine.outbox import Outbox
 from realtime.engine.services import Services
 from realtime.engine.socket import Socket
@@ -77,6 +77,7 @@ class Connection:
         "opened_at",
         "outbox",
         "remote",
+        "sender",
         "services",
         "session",
         "socket",
@@ -94,6 +95,7 @@ class Connection:
         self.remote = remote
         self.session = Session(services.limits)
         self.batch: Batch | None = None
+        self.sender: Sender | None = None  # made for the first events
         self.opened_at = 0.0
         self.keepalive: Any = None
         self.last_error: str | None = None  # of the client's making, for the log

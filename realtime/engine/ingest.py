@@ -32,6 +32,9 @@ RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
 SLOW_DOWN_S = 1.0
 
+# An enum's member costs more to look up than a name of the module.
+_APPLIED, _OVERLAP = Verdict.APPLIED, Verdict.OVERLAP
+
 
 class Busy(RealtimeError):
     """Events were not taken; the same ones may come again after ``retry_after_s``."""
@@ -110,13 +113,18 @@ class Ingest:
         while True:
             await self._wake.wait()
             await self._clock.sleep(self._until_tick())
-            while self._waiting:
-                await self._commit(self._take())
-                if self.pending_events < self._settings.max_commit_events:
-                    break  # what has come since waits for its tick
+            await self._commit_waiting()
             if not self._waiting:
                 self._wake.clear()
                 self._drained.set()
+
+    async def _commit_waiting(self) -> None:
+        """Commit what waits now; what comes meanwhile only if that is a full commit."""
+        due, full = len(self._waiting), self._settings.max_commit_events
+        while self._waiting and (due > 0 or self.pending_events >= full):
+            batches = self._take()
+            due -= len(batches)
+            await self._commit(batches)
 
     def _until_tick(self) -> float:
         tick = self._settings.tick_s
@@ -177,21 +185,25 @@ class Ingest:
     ) -> list[Batch]:
         """Tell the origins; return what must be committed again (overlaps, trimmed)."""
         again: list[Batch] = []
+        counted = 0
         for batch, outcome in zip(batches, outcomes, strict=True):
-            if outcome.verdict is Verdict.OVERLAP:
+            verdict = outcome.verdict
+            if verdict is _OVERLAP:
                 self._metrics.events_duplicate.inc(outcome.mark - batch.first + 1)
                 batch.trim(outcome.mark, self._counters)
                 again.append(batch)
                 continue
             self.pending_events -= batch.size
+            if verdict is _APPLIED:
+                counted += batch.counted
             try:
-                SETTLE[outcome.verdict](self, batch, outcome)
+                SETTLE[verdict](self, batch, outcome)
             except Exception:
                 log.exception("origin_failed", device=batch.device)
+        self._metrics.events_counted.inc(counted)
         return again
 
     def _applied(self, batch: Batch, outcome: Outcome) -> None:
-        self._metrics.events_counted.inc(batch.counted)
         if batch.lost:
             self._metrics.events_lost.inc(batch.lost)
         for rejection in batch.rejected:

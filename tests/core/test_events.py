@@ -175,3 +175,40 @@ def test_anything_is_an_event_or_a_documented_rejection(raw: object) -> None:
         return
     assert isinstance(raw, dict)
     assert event.name == raw["name"]
+
+
+def test_a_name_that_one_may_send_is_denied_to_another() -> None:
+    """What is remembered of a name is that it is well-formed, and nothing else."""
+    rules = EventRules(EventSettings(), LimitSettings())
+
+    def send(allowed: bool) -> Event:
+        return rules.judge(
+            {"name": "like"},
+            device=DeviceId("phone"),
+            seq=1,
+            user=None,
+            received_at=NOW,
+            offset_s=0.0,
+            may_track=lambda name: allowed,
+        )
+
+    assert send(True).name == "like"
+    with pytest.raises(RejectedEvent) as caught:
+        send(False)
+    assert caught.value.code is EVENT_DENIED
+
+
+def test_any_number_of_names_is_taken() -> None:
+    """Also when more have been seen than are remembered."""
+    rules = EventRules(EventSettings(), LimitSettings())
+    for number in [*range(1500), 0, 1499]:
+        event = rules.judge(
+            {"name": f"like{number}"},
+            device=DeviceId("phone"),
+            seq=1,
+            user=None,
+            received_at=NOW,
+            offset_s=0.0,
+            may_track=lambda name: True,
+        )
+        assert event.name == f"like{number}"

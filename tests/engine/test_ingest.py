@@ -310,6 +310,17 @@ async def test_a_full_commit_does_not_wait_for_the_next_tick() -> None:
         assert len(bench.ledger.commits) == 5
 
 
+async def test_what_is_left_of_a_full_commit_does_not_wait_either() -> None:
+    """Whatever waited at the tick is committed at the tick, in several steps."""
+    async with running(max_commit_events=3) as bench:
+        phone, tablet = Sender(), Sender()
+        bench.submit(phone, 1, 3)
+        bench.submit(tablet, 1, 1, TABLET)
+        await bench.tick()
+
+        assert (len(bench.ledger.commits), phone.marks, tablet.marks) == (2, [3], [1])
+
+
 async def test_a_value_that_a_counter_cannot_use_rejects_only_its_event() -> None:
     """The rest of the batch counts, and the bad one is named by number."""
     amounts = CounterDefinition.parse(
