@@ -29,9 +29,12 @@ from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator
 from realtime.engine.node import Node, NodeParts, new_node_id
 from realtime.engine.subscriptions import SERVER
+from realtime.errors import CommandError, Unavailable
 from realtime.types import DeviceId, NodeId
 
 log = structlog.get_logger(__name__)
+
+DEMO_RETRY_S = 1.0
 
 Ready = Callable[[Node], Awaitable[None]]
 
@@ -131,9 +134,18 @@ async def _play(node: Node, clock: Clock) -> None:
 
     async def track(events: list[EventDict]) -> None:
         nonlocal sent
-        await node.track(
-            device, ("demo",), sent + 1, events, may_track=lambda name: True
-        )
-        sent += len(events)
+        while True:
+            try:
+                result = await node.track(
+                    device, ("demo",), sent + 1, events, may_track=lambda name: True
+                )
+            except (CommandError, Unavailable) as exc:
+                log.info("demo_waits", reason=str(exc))
+                if isinstance(exc, CommandError) and exc.expected is not None:
+                    sent = exc.expected - 1  # the ledger has lost our mark
+                await clock.sleep(DEMO_RETRY_S)
+            else:
+                sent = result.acked
+                return
 
     await play(track, clock)
