@@ -72,6 +72,10 @@ class LiveState:
         """Return the cells to read for everything that is open at *now*."""
         return [self._key(bucket) for bucket in self._horizon.to_read(now)]
 
+    def size(self, now: float) -> int:
+        """Return how many cells a full read at *now* is of."""
+        return len(self._horizon.to_read(now))
+
     def revs(self) -> Revs:
         """Return what is known, to be given to the load of a read made from now on."""
         if self._unique:

@@ -8,7 +8,7 @@ when its value changed. A periodic full read heals what pub/sub lost.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import structlog
 
@@ -30,6 +30,7 @@ Push = Callable[[Channel, JSONText], int]
 Group = tuple[str, str]  # counter, encoded dims: what the ledger can watch
 
 EARLIEST_S = 0.001
+CELLS_AT_ONCE = 2000  # read for healing; building, parsing and merging take some 10 ms
 
 
 class Watched:
@@ -285,10 +286,21 @@ class Live:
 
     async def heal(self) -> None:
         """Read everything watched in full and publish what had been missed."""
-        batch = list(self._watched.values())
-        for start in range(0, len(batch), 200):
-            part = batch[start : start + 200]
+        for part in self._parts():
             await self._heard(self._load(part), part)
+
+    def _parts(self) -> Iterator[list[Watched]]:
+        """Part what is watched, so that reading a part holds up nobody for long."""
+        part: list[Watched] = []
+        cells, now = 0, self._clock.time()
+        for watched in list(self._watched.values()):
+            part.append(watched)
+            cells += watched.state.size(now)
+            if cells >= CELLS_AT_ONCE:
+                yield part
+                part, cells = [], 0
+        if part:
+            yield part
 
     async def aclose(self) -> None:
         """Stop timers and tasks."""

@@ -30,6 +30,7 @@ COUNTERS = CounterSet(
     [
         CounterDefinition.parse("likes", LIKES, 0.1),
         CounterDefinition.parse("fans", FANS, 0.1),
+        CounterDefinition.parse("long", {**LIKES, "windows": ["1000s/1s"]}, 0.1),
     ]
 )
 
@@ -76,6 +77,7 @@ class SlowLedger(MemoryLedger):
         self.answering = Gate()
         self.error: Exception | None = None
         self.read_error: Exception | None = None
+        self.asked: list[int] = []  # the number of cells of each read
 
     async def watch(self, counter: str, dims: str) -> None:
         """Watch, once the gate is open."""
@@ -90,6 +92,7 @@ class SlowLedger(MemoryLedger):
         """Read now and answer once the gate is open."""
         if self.read_error is not None:
             raise self.read_error
+        self.asked.append(len(keys))
         found = await super().read(keys)
         await self.answering()
         return found
@@ -242,6 +245,18 @@ async def test_what_was_not_heard_is_read() -> None:
         await it.live.heal()
 
         assert it.values(TOTAL) == [1]
+
+
+async def test_healing_reads_a_bounded_number_of_cells_at_once() -> None:
+    """However long the windows are, the loop is not held up for long."""
+    async with playing() as it:
+        for post in range(10):
+            await it.live.open(name(f"live:long;post={post};window=1000s/1s"))
+        it.ledger.asked.clear()
+        await it.live.heal()
+
+        assert sum(it.ledger.asked) == 10 * 1016
+        assert max(it.ledger.asked) < 2000 + 1016
 
 
 async def test_a_defect_in_reading_ends_no_healing() -> None:
