@@ -161,11 +161,13 @@ class Connection:
         self.session.channels.clear()
         if self._expiry is not None:
             self._expiry.cancel()
+            self._expiry = None
         if self.keepalive is not None:
             self.keepalive.stop()
         if self._busy is not None:
             self._busy.cancel()
         self._waiting = None
+        self.outbox.close()
         services.connections.discard(self)
         services.metrics.connections_closed.labels(services.code_label(code)).inc()
         log.info(

@@ -116,6 +116,17 @@ class Outbox:
         if not self._waiting:
             self._waiting = None
 
+    def close(self) -> None:
+        """
+        Keep nothing for a socket that is gone, and let go of the owner.
+
+        The owner and its outbox hold each other: without this, every connection that
+        has ended would stay until the next full garbage collection.
+        """
+        self._waiting = None
+        self._bytes = 0
+        self._on_overflow = _ignore
+
     def _hold(self, key: int, frame: bytes) -> None:
         if self.overflowed:
             return
@@ -143,3 +154,7 @@ class Outbox:
             size += len(frame)
         self._bytes -= size
         return b"".join(frames)
+
+
+def _ignore() -> None:
+    """Nobody is left to be told."""
