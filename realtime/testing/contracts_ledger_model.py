@@ -97,7 +97,7 @@ class ModelContract:
 
     @given(history=_histories())
     @settings(
-        max_examples=25,
+        max_examples=15,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

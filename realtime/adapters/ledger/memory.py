@@ -106,7 +106,7 @@ class Store:
 
 
 class MemoryLedger(Ledger):
-    """See ``Ledger``. There is one shard whatever the settings say."""
+    """See ``Ledger``. There is one shard whatever *settings* say."""
 
     def __init__(
         self,
@@ -116,13 +116,12 @@ class MemoryLedger(Ledger):
     ) -> None:
         self.on_change: OnChange = _ignore
         self._counters = counters
-        self._settings = settings
         self._store = store or Store()
+        self._store.ledgers.append(self)
         self._watched: set[tuple[str, str]] = set()
 
     async def start(self) -> None:
-        if self not in self._store.ledgers:
-            self._store.ledgers.append(self)
+        """Nothing to connect to."""
 
     async def claim(
         self, device: DeviceId, proofs: Sequence[str], acked: int, mark_ttl_s: float

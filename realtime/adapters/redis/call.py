@@ -48,7 +48,7 @@ class Call:
     *at* fixes the server; otherwise it is the master of *key*.
     """
 
-    __slots__ = ("_at", "_commands", "_key", "_line", "_repeatable", "_router", "error")
+    __slots__ = ("_line", "_router", "at", "commands", "error", "key", "repeatable")
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Call:
         commands: Sequence[Command],
         key: bytes,
         repeatable: bool,
-        at: Address | None,
+        at: Address | None = None,
     ) -> None:
         self._router = router
-        self._commands = commands
-        self._key = key
-        self._repeatable = repeatable
-        self._at = at
+        self.commands = commands
+        self.key = key
+        self.repeatable = repeatable
+        self.at = at
         self._line: CommandLine | None = None
         self.error: Exception | None = None
 
@@ -85,12 +85,12 @@ class Call:
                 raise TimeoutError
             address: Address | None = None
             try:
-                address = asking or self._at or await self._router.locate(self._key)
+                address = asking or self.at or await self._router.locate(self.key)
                 replies = await self._attempt(address, asking is not None)
             except AuthenticationError:
                 raise
             except CONNECTION_ERRORS as error:
-                if self._line is not None and not self._repeatable:
+                if self._line is not None and not self.repeatable:
                     raise
                 self.error = error
             else:
@@ -101,15 +101,10 @@ class Call:
             asking = await self._prepare(failures, address)
         raise AssertionError("count() is endless")
 
-    def give_up(self) -> None:
-        """Call it after the time is over: the connection that did not answer goes."""
-        if self._line is not None:
-            self._line.drop("a call was not answered in time")
-
     async def _attempt(self, address: Address, asking: bool) -> Replies:
         self._line = None
         line = await self._router.line(address)
-        commands = self._commands
+        commands = self.commands
         if asking:
             commands = [part for one in commands for part in (("ASKING",), one)]
         replies = line.call(commands)

@@ -21,7 +21,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from realtime.adapters.redis.address import Address, Kind, parse_target
 from realtime.adapters.redis.backoff import Backoff
-from realtime.adapters.redis.call import CONNECTION_ERRORS, Call
+from realtime.adapters.redis.call import CONNECTION_ERRORS, NOT_NOW, Call
 from realtime.adapters.redis.line import Command, CommandLine, Replies
 from realtime.adapters.redis.opener import Opener
 from realtime.adapters.redis.script import Script
@@ -55,6 +55,8 @@ class RedisLink:
         self._open: set[CommandLine] = set()  # also those that are closing
         self._map: SlotMap | None = None
         self._refreshing = asyncio.Lock()
+        self._in_order = asyncio.Lock()  # of publications that wait
+        self._waiting = 0  # such publications
         self._closed = False
 
     @property
@@ -128,8 +130,18 @@ class RedisLink:
         Raises:
             Unavailable: If it may not have been published.
         """
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
         verb = "SPUBLISH" if self.is_cluster else "PUBLISH"
-        await self.call(verb, channel, data, key=channel, repeatable=False)
+        call = Call(self, [(verb, channel, data)], channel, False)
+        # Whoever comes while others wait for a connection comes after them.
+        replies = None if self._waiting else await self._ask_once(call)
+        if replies is None:
+            self._waiting += 1
+            try:
+                replies = await self._ask_patiently(call, deadline, self._in_order)
+            finally:
+                self._waiting -= 1
+        _checked(replies[0])
 
     async def durability(self) -> str:
         """
@@ -172,7 +184,8 @@ class RedisLink:
             if line is None or line.lost.is_set():
                 if self._closed:
                     raise RedisConnectionError("the link has been closed")
-                line = CommandLine(await self._opener.open(address))
+                connection = await self._opener.open(address)
+                line = CommandLine(connection, self.timeout_s)
                 line.when_closed(self._open.discard)
                 self._open.add(line)
                 self._lines[address] = line
@@ -201,18 +214,46 @@ class RedisLink:
         repeatable: bool,
         at: Address | None = None,
     ) -> Replies:
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
         call = Call(self, commands, key, repeatable, at)
+        replies = await self._ask_once(call)
+        if replies is None:
+            replies = await self._ask_patiently(call, deadline)
+        return replies
+
+    async def _ask_patiently(
+        self, call: Call, deadline: float, order: asyncio.Lock | None = None
+    ) -> Replies:
         try:
-            async with asyncio.timeout(self.timeout_s) as timeout:
-                return await call.run(timeout.when() or 0.0)
+            async with asyncio.timeout_at(deadline), order or contextlib.nullcontext():
+                return await call.run(deadline)
         except TimeoutError:
-            call.give_up()
             reason = f" ({call.error})" if call.error else ""
             raise Unavailable(
                 f"Redis did not answer within {self.timeout_s:g} s{reason}"
             ) from call.error
         except CONNECTION_ERRORS as error:
             raise Unavailable(f"Redis failed: {error}") from error
+
+    async def _ask_once(self, call: Call) -> Replies | None:
+        """Hot: ask on a line that is open; return None to ask patiently."""
+        address = call.at or self.master_of(call.key)
+        line = self._lines.get(address) if address else None
+        if line is None:
+            return None
+        try:
+            future = line.call(call.commands)
+        except RedisConnectionError:
+            return None  # nothing has been sent
+        try:
+            replies = await future
+        except CONNECTION_ERRORS as error:
+            if not call.repeatable:
+                raise Unavailable(f"Redis failed: {error}") from error
+            return None
+        if any(isinstance(reply, NOT_NOW) for reply in replies):
+            return None
+        return replies
 
     async def _fetch_map(self, avoid: Address | None) -> SlotMap:
         known = [*self.masters, *self._target.addresses]

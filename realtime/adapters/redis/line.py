@@ -111,22 +111,34 @@ class Wire(ABC):
 class _Batch:
     """Commands that were sent together, and their replies so far."""
 
-    __slots__ = ("expected", "future", "replies", "size")
+    __slots__ = ("expected", "future", "overdue_at", "replies", "size")
 
-    def __init__(self, expected: int, size: int) -> None:
+    def __init__(
+        self,
+        expected: int,
+        size: int,
+        overdue_at: float,
+        future: asyncio.Future[Replies],
+    ) -> None:
         self.expected = expected
         self.size = size
+        self.overdue_at = overdue_at
+        self.future = future
         self.replies: Replies = []
-        self.future: asyncio.Future[Replies]
-        self.future = asyncio.get_running_loop().create_future()
 
 
 class CommandLine(Wire):
-    """A wire for commands, each of which is answered once."""
+    """
+    A wire for commands, each of which is answered once, and within *timeout_s*: a line
+    that lets one wait for longer is lost.
+    """
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
         self._batches: deque[_Batch] = deque()
         self._buffered = 0
+        self._watchdog: asyncio.TimerHandle | None = None
         super().__init__(connection)
 
     def call(self, commands: Sequence[Command]) -> asyncio.Future[Replies]:
@@ -143,11 +155,14 @@ class CommandLine(Wire):
         size = sum(len(part) for command in commands for part in command)
         if self._buffered and self._buffered + size > MAX_BUFFERED_BYTES:
             raise RedisConnectionError("too many commands await their replies")
-        batch = _Batch(len(commands), size)
-        self._batches.append(batch)
+        overdue_at = self._loop.time() + self._timeout_s
+        future: asyncio.Future[Replies] = self._loop.create_future()
+        self._batches.append(_Batch(len(commands), size, overdue_at, future))
         self._buffered += size
         self._send(commands)
-        return batch.future
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_at(overdue_at, self._watch)
+        return future
 
     def _received(self, reply: Any) -> None:
         batch = self._batches[0]
@@ -158,7 +173,20 @@ class CommandLine(Wire):
             if not batch.future.done():
                 batch.future.set_result(batch.replies)
 
+    def _watch(self) -> None:
+        # One timer for the line instead of one for each call, which would cost 10 us.
+        self._watchdog = None
+        if not self._batches:
+            return
+        overdue_at = self._batches[0].overdue_at
+        if overdue_at <= self._loop.time():
+            self.drop(f"no answer within {self._timeout_s:g} s")
+        else:
+            self._watchdog = self._loop.call_at(overdue_at, self._watch)
+
     def _ended(self, reason: Exception) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         while self._batches:
             future = self._batches.popleft().future
             if not future.done():

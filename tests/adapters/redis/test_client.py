@@ -23,7 +23,7 @@ from realtime.settings import RedisSettings
 from realtime.testing.ledger_kit import eventually
 from realtime.testing.relay import Relay
 from realtime.testing.servers import ValkeyServer, free_port
-from tests.adapters.conftest import MakeLink
+from tests.adapters.conftest import MakeLink, MakePubSub
 
 pytestmark = pytest.mark.anyio
 
@@ -220,6 +220,31 @@ async def test_a_publication_is_not_repeated(
             await publishing
         assert valkey.calls("publish") == before + 1
         await link.publish(b"channel", b"data")
+
+
+async def test_publications_that_wait_keep_their_order(
+    valkey: ValkeyServer, make_link: MakeLink, make_pubsub: MakePubSub
+) -> None:
+    """What is published while others wait for a connection goes out after them."""
+    link = make_link(valkey.url, timeout_s=10)
+    pubsub, messages = make_pubsub(make_link(valkey.url)), list[bytes]()
+    await pubsub.start()
+    await pubsub.subscribe(b"order", messages.append)
+    expected = [b"%d" % number for number in range(300)]
+    for _ in range(5):
+        await link.start()
+        valkey.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        (line,) = link._lines.values()
+        await asyncio.wait_for(line.lost.wait(), 10)
+        tasks = []
+        for data in expected:
+            tasks.append(asyncio.create_task(link.publish(b"order", data)))
+            if len(tasks) > 50:
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        await eventually(lambda: len(messages) == 300, "all arrive")
+        assert messages == expected
+        messages.clear()
 
 
 async def test_scripts_are_taught_again(
