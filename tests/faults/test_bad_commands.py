@@ -43,6 +43,11 @@ MESSAGES: dict[str, tuple[dict[str, Any], str, str | None]] = {
     ),
     "a channel that is too long": (
         {"type": "subscribe", "channel": "chat:" + "x" * 251},
+        "bad_channel",
+        "channel",
+    ),
+    "a text that is no channel at all": (
+        {"type": "subscribe", "channel": "x" * 4097},
         "bad_message",
         "channel",
     ),
