@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -53,16 +54,27 @@ def add_remote(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def headers(args: argparse.Namespace) -> dict[str, str]:
-    """Return the headers that say who we are."""
-    return {"Authorization": f"Bearer {args.key}"} if args.key else {}
+def open_client(
+    args: argparse.Namespace, timeout: httpx.Timeout | float = TIMEOUT_S
+) -> httpx.AsyncClient:
+    """
+    Return a client of the server that *args* name.
 
-
-def open_client(args: argparse.Namespace) -> httpx.AsyncClient:
-    """Return a client of the server that *args* name."""
-    return httpx.AsyncClient(
-        base_url=args.url, headers=headers(args), timeout=TIMEOUT_S
-    )
+    Raises:
+        RemoteError: If the address or the key cannot be right.
+    """
+    found = urlsplit(args.url)
+    if found.scheme not in ("http", "https") or not found.hostname:
+        raise RemoteError(
+            f"--url is {args.url!r}; it must be an address such as {DEFAULT_URL}"
+        )
+    if not (args.key or "").isascii():
+        raise RemoteError("--key has characters that no key and no token has")
+    headers = {"Authorization": f"Bearer {args.key}"} if args.key else {}
+    try:
+        return httpx.AsyncClient(base_url=args.url, headers=headers, timeout=timeout)
+    except httpx.InvalidURL as exc:
+        raise RemoteError(f"--url is {args.url!r}: {exc}") from exc
 
 
 async def ask(
@@ -88,8 +100,18 @@ async def ask(
             f"{client.base_url} cannot be reached: {reason}", retry_after_s=0.5
         ) from exc
     if response.is_success:
-        return orjson.loads(response.content)
+        return _decoded(client, response)
     raise refusal(response.status_code, response.content, response.headers)
+
+
+def _decoded(client: httpx.AsyncClient, response: httpx.Response) -> Any:
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError as exc:
+        raise RemoteError(
+            f"what answers at {client.base_url} is no realtime server: {exc}",
+            response.status_code,
+        ) from exc
 
 
 def refusal(status: int, content: bytes, header: httpx.Headers) -> RemoteError:
@@ -116,11 +138,14 @@ def _seconds(text: str | None) -> float:
 def scalar(text: str) -> str | int | float | bool | None:
     """
     Read a value as typed on a command line: JSON's numbers, true, false, null and
-    quoted strings are what they are in JSON; anything else is a string.
+    quoted strings are what they are in JSON; anything else is a string. Integers of
+    more than 64 bits, which would lose digits, are strings too.
     """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
+        return text
+    if isinstance(value, float) and text.strip().lstrip("-").isdigit():
         return text
     if isinstance(value, str | int | float | bool) or value is None:
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from realtime.cli.options import new_parser
-from realtime.cli.remote import RemoteError, add_remote, headers, refusal
+from realtime.cli.remote import RemoteError, add_remote, open_client, refusal
 from realtime.units import format_duration
 
 DESCRIPTION = """\
@@ -50,6 +50,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until interrupted; return the exit code."""
+    if args.count is not None and args.count < 1:
+        raise RemoteError(f"--count is {args.count}; it must be 1 or more")
     console = Console()
     asyncio.run(_on_terminal(args, console) if console.is_terminal else _as_lines(args))
     return 0
@@ -92,37 +94,54 @@ async def _events(args: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
     """Yield what the server pushes; connect again when the connection is lost."""
     left = args.count
     timeout = httpx.Timeout(CONNECT_TIMEOUT_S, read=SILENCE_S)
-    async with httpx.AsyncClient(
-        base_url=args.url, headers=headers(args), timeout=timeout
-    ) as client:
-        heard = False
+    async with open_client(args, timeout) as client:
+        stream = Stream(client, args.channel)
         while True:
             try:
-                async for event in _stream(client, args.channel):
-                    heard = True
+                async for event in stream.read():
                     yield event
                     left = left - 1 if left is not None else None
                     if left == 0:
                         return
             except httpx.HTTPError as exc:
-                if not heard:
-                    raise RemoteError(f"{args.url} cannot be reached: {exc}") from exc
+                if not stream.opened:
+                    reason = str(exc) or type(exc).__name__
+                    raise RemoteError(
+                        f"{args.url} cannot be reached: {reason}"
+                    ) from exc
+            except RemoteError as exc:
+                # A server that was there comes back, and is busy while it does.
+                if exc.retry_after_s is None or not stream.opened:
+                    raise
             await asyncio.sleep(AGAIN_S)
 
 
-async def _stream(
-    client: httpx.AsyncClient, channels: list[str]
-) -> AsyncIterator[dict[str, Any]]:
-    parameters = httpx.QueryParams([("channel", channel) for channel in channels])
-    request = client.stream("GET", "/v1/live", params=parameters)
-    async with request as response:
-        if not response.is_success:
-            content = await response.aread()
-            raise refusal(response.status_code, content, response.headers)
-        kind = ""
-        async for line in response.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data" and kind == "push":
-                yield orjson.loads(value)
+class Stream:
+    """What the server pushes; ``opened`` once it has ever begun to."""
+
+    def __init__(self, client: httpx.AsyncClient, channels: Sequence[str]) -> None:
+        self.opened = False
+        self._client = client
+        self._query = httpx.QueryParams([("channel", name) for name in channels])
+
+    async def read(self) -> AsyncIterator[dict[str, Any]]:
+        """
+        Yield pushes until the stream ends.
+
+        Raises:
+            RemoteError: If the server refuses.
+            httpx.HTTPError: If the connection fails.
+        """
+        request = self._client.stream("GET", "/v1/live", params=self._query)
+        async with request as response:
+            if not response.is_success:
+                content = await response.aread()
+                raise refusal(response.status_code, content, response.headers)
+            self.opened = True
+            kind = ""
+            async for line in response.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data" and kind == "push":
+                    yield orjson.loads(value)

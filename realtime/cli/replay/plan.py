@@ -8,11 +8,14 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
+
+import orjson
 
 from realtime.cli.remote import RemoteError
 from realtime.cli.replay.rows import Row
@@ -28,12 +31,22 @@ class Speed:
 
     @classmethod
     def parse(cls, text: str) -> Speed:
-        """Read ``max``, ``real`` or a number above 0; ValueError says what is right."""
+        """
+        Read ``max``, ``real`` or a number above 0.
+
+        Raises:
+            argparse.ArgumentTypeError: With a sentence that says what is right.
+        """
         if text == "max":
             return cls(None)
-        factor = 1.0 if text == "real" else float(text.removesuffix("x"))
+        try:
+            factor = 1.0 if text == "real" else float(text.removesuffix("x"))
+        except ValueError:
+            factor = 0.0
         if not 0 < factor < math.inf:
-            raise ValueError("a speed is max, real, or a number above 0 such as 60")
+            raise argparse.ArgumentTypeError(
+                f"is {text!r}; it must be max, real, or a number above 0 such as 60"
+            )
         return cls(factor)
 
 
@@ -109,7 +122,9 @@ class Plan:
         if self.name is not None:
             return self.name
         assert self.event is not None
-        return str(row.get(self.event))
+        name = row.get(self.event)
+        # A row without a name goes as it is, to be rejected by its number.
+        return "" if name is None else str(name)
 
     def _columns(self, row: Row) -> Sequence[str]:
         if self.properties is not None:
@@ -152,11 +167,17 @@ def moment_of(value: Any, column: str) -> float:
 
 
 def plain(value: Any) -> str | int | float | bool:
-    """Make a property of a value that a file may hold."""
+    """Make a property of a value that a file may hold; what is nested becomes JSON."""
     if isinstance(value, str | int | float | bool):
         return value
-    if isinstance(value, date):
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, default=str).decode()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return str(value)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import orjson
 
@@ -47,25 +47,29 @@ def open_rows(path: Path) -> Iterator[Rows]:
         return
     if path.suffix not in (".csv", ".jsonl", ".ndjson"):
         raise RemoteError(f"{path}: write .csv, .jsonl, .ndjson or .parquet")
-    with path.open("rb") as file:
-        rows = _csv(file) if path.suffix == ".csv" else _json_lines(file)
+    with path.open("rb") as file, TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        rows = _csv(text, file) if path.suffix == ".csv" else _json_lines(file)
         rows.total = path.stat().st_size
         yield rows
 
 
-def _csv(file: BinaryIO) -> Rows:
-    lines = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
-    try:
-        columns = next(lines)
-    except StopIteration:
-        raise RemoteError("the file is empty; the first line names columns") from None
+def _csv(text: TextIO, file: BinaryIO) -> Rows:
+    lines = csv.reader(text)
+    columns = next(_readable(lines), None)
+    if not columns:
+        raise RemoteError("the file is empty; the first line names columns")
+    for column in columns:
+        if columns.count(column) > 1:
+            raise RemoteError(f"the first line names column {column!r} twice")
 
     def read() -> Iterator[Row]:
-        for number, line in enumerate(lines, 2):
+        for line in _readable(lines):
             rows.done = file.tell()
+            if not line:
+                continue  # an empty line, such as the last
             if len(line) != len(columns):
                 raise RemoteError(
-                    f"line {number} has {len(line)} fields, the first has "
+                    f"line {lines.line_num} has {len(line)} fields, the first has "
                     f"{len(columns)}"
                 )
             # An empty field is a missing value, as in every table.
@@ -76,6 +80,17 @@ def _csv(file: BinaryIO) -> Rows:
 
     rows = Rows(columns, 0, read())
     return rows
+
+
+def _readable(lines: Any) -> Iterator[list[str]]:
+    """Yield what a CSV reader reads; tell where it fails."""
+    try:
+        yield from lines
+    except UnicodeDecodeError as exc:
+        problem = f"line {lines.line_num + 1} or one soon after it is not UTF-8"
+        raise RemoteError(problem) from exc
+    except csv.Error as exc:
+        raise RemoteError(f"line {lines.line_num} is no CSV: {exc}") from exc
 
 
 def _json_lines(file: BinaryIO) -> Rows:
@@ -103,7 +118,10 @@ def _parquet(path: Path) -> Rows:
         raise RemoteError(
             "Parquet files need pyarrow: pip install 'realtime[replay]'"
         ) from None
-    file = pyarrow.parquet.ParquetFile(path)
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as exc:
+        raise RemoteError(f"{path} is no Parquet file: {exc}") from exc
 
     def read() -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=2_000):

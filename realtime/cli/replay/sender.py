@@ -17,6 +17,12 @@ QUEUE_BATCHES = 2  # batches that may wait in a lane while one is on its way
 LONGEST_WAIT_S = 10.0
 GIVE_UP_S = 120.0  # without any success
 
+TOO_LARGE = 413
+FORGOTTEN = (
+    "the server has forgotten what it had counted: it was restarted without Redis, or "
+    "another replay of the same file is under way; run this again"
+)
+
 
 class Lane:
     """One device: numbers its rows, and sends them in batches of what is there."""
@@ -39,13 +45,17 @@ class Lane:
         answer = await self._patiently("GET", f"/v1/devices/{self._device}", None)
         self._acked = answer["acked"]
 
-    async def put(self, event: dict[str, object]) -> None:
-        """Take the next row, unless an earlier run has sent it."""
+    def skips(self) -> bool:
+        """Whether an earlier run has sent the next row of this lane."""
         self._seen += 1
-        if self._seen <= self._acked:
-            self._progress.skip()
-        else:
-            await self._queue.put(event)
+        if self._seen > self._acked:
+            return False
+        self._progress.skip()
+        return True
+
+    async def put(self, event: dict[str, object]) -> None:
+        """Take the next row."""
+        await self._queue.put(event)
 
     async def end(self) -> None:
         """Say that no rows follow."""
@@ -59,11 +69,24 @@ class Lane:
             batch, more = await self._next_batch()
             if not batch:
                 return
-            body = {"device": self._device, "first": first, "events": batch}
-            answer = await self._patiently("POST", "/v1/events", body)
-            reasons = [f"{r['name']}: {r['reason']}" for r in answer["rejected"]]
-            self._progress.count(len(batch) - len(reasons), reasons)
+            await self._send(first, batch)
             first += len(batch)
+
+    async def _send(self, first: int, batch: list[dict[str, object]]) -> None:
+        body = {"device": self._device, "first": first, "events": batch}
+        try:
+            answer = await self._patiently("POST", "/v1/events", body)
+        except RemoteError as exc:
+            if exc.expected is not None:
+                raise RemoteError(FORGOTTEN, exc.status, exc.expected) from exc
+            if exc.status != TOO_LARGE or len(batch) == 1:
+                raise
+            half = len(batch) // 2
+            await self._send(first, batch[:half])
+            await self._send(first + half, batch[half:])
+            return
+        reasons = [f"{r['name']}: {r['reason']}" for r in answer["rejected"]]
+        self._progress.count(len(batch) - len(reasons), reasons)
 
     async def _next_batch(self) -> tuple[list[dict[str, object]], bool]:
         event = await self._queue.get()
@@ -141,7 +164,9 @@ async def _deal(plan: Plan, rows: Rows, lanes: list[Lane]) -> None:
     for number, row in enumerate(rows):
         if plan.limit is not None and number >= plan.limit:
             break
-        at = await pace.date(row)
-        await lanes[plan.lane(row, number)].put(plan.encode(row, at))
+        lane = lanes[plan.lane(row, number)]
+        if not lane.skips():
+            at = await pace.date(row)
+            await lane.put(plan.encode(row, at))
     for lane in lanes:
         await lane.end()
