@@ -1,9 +1,10 @@
 """
 What a live channel carries, and which of two values is the newer one.
 
-A value is newer than another of its channel if its ``(at, rev, final)`` is greater:
-first the later instance of the window, then the later state of it, and a final value
-after one that is not. ``at`` is the event-time end of the instance, None for the total.
+A value is newer than another that the same node told of the channel if its ``(at, rev,
+final)`` is greater: first the later instance of the window, then the later state of it,
+and a final value after one that is not. ``at`` is the event-time end of the instance,
+None for the total.
 Corrections of an earlier instance come with its own ``at``: who only shows what is
 current ignores them, who draws a chart does not.
 

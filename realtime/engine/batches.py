@@ -131,7 +131,6 @@ class Batch:
         "events",
         "first",
         "last",
-        "lost",
         "mark_ttl_s",
         "now",
         "open",
@@ -145,7 +144,6 @@ class Batch:
         self.device = device
         self.first = first
         self.last = first - 1
-        self.lost = 0
         self.size = 0
         self.now = 0.0
         self.mark_ttl_s: float | None = None
@@ -158,6 +156,12 @@ class Batch:
     def counted(self) -> int:
         """How many events add something or could have."""
         return len(self.events)
+
+    @property
+    def lost(self) -> int:
+        """How many of the numbers covered will never come."""
+        covered = self.last - self.first + 1
+        return covered - len(self.events) - len(self.rejected)
 
     def takes(self, submission: Submission) -> bool:
         """Whether *submission* may grow this batch."""
@@ -187,7 +191,6 @@ class Batch:
             else:
                 self.events.append(judged)
         numbered = submission.numbered
-        self.lost += numbered.lost
         self.last = numbered.last
         self.size += submission.size
         return late

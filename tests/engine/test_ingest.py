@@ -211,6 +211,17 @@ async def test_a_declared_hole_is_covered() -> None:
         assert bench.metrics.total(bench.metrics.events_lost) == 3
 
 
+async def test_only_what_is_really_lost_is_measured_as_lost() -> None:
+    """Of a declared hole, numbers that were counted before are not."""
+    async with running() as bench:
+        bench.ledger.marks[PHONE] = 2
+        bench.submit(Sender(), 5, 1, lost=4)
+        await bench.tick()
+
+        assert bench.ledger.added == 1
+        assert bench.metrics.total(bench.metrics.events_lost) == 2
+
+
 async def test_a_commit_without_answer_is_repeated_as_it_is() -> None:
     """Nobody is told anything until the ledger has said what it did."""
     async with running() as bench:
