@@ -92,11 +92,11 @@ class BrokerContract:
         one, two = Received(await brokers.open()), Received(await brokers.open())
         for each in (one, two):
             await each.broker.subscribe(CHAT)
-        expected = [b"%d" % number for number in range(500)]
+        expected = [b"%d" % number for number in range(250)]
         # All at once: the order is that of the calls, not that of their ends.
         await asyncio.gather(*(publish(one.broker, data) for data in expected))
         for each in (one, two):
-            await eventually(lambda e=each: len(e.on()) == 500, "all arrive")  # type: ignore[misc]
+            await eventually(lambda e=each: len(e.on()) == 250, "all arrive")  # type: ignore[misc]
             assert each.on() == expected
 
     async def test_what_is_published_after_subscribing_arrives(

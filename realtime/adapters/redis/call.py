@@ -5,8 +5,8 @@ One call to Redis, from the first attempt to the reply: the policy of client.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
 from typing import Protocol
 
 from redis.exceptions import (
@@ -70,8 +70,7 @@ class Call:
         """
         Return the replies; tries again until *deadline*, in the loop's time.
 
-        The caller cancels it then. That is looked at here too, because a library may
-        lose a cancellation (asyncio.wait_for before Python 3.12 does).
+        The caller cancels it then.
 
         Raises:
             TimeoutError: If the deadline has passed between two attempts.
@@ -79,10 +78,7 @@ class Call:
                 must not be repeated were executed, or Redis refuses the login.
         """
         asking: Address | None = None
-        loop = asyncio.get_running_loop()
-        for failures in count(1):
-            if failures > 1 and loop.time() >= deadline:
-                raise TimeoutError
+        for failures in _until(deadline):
             address: Address | None = None
             try:
                 address = asking or self.at or await self._router.locate(self.key)
@@ -99,7 +95,25 @@ class Call:
                     return replies
                 self.error = refusal
             asking = await self._prepare(failures, address)
-        raise AssertionError("count() is endless")
+        raise TimeoutError
+
+    async def send(self, deadline: float) -> asyncio.Future[Replies]:
+        """
+        Send once, as soon as there is a connection; the future gives the replies.
+
+        The caller cancels it at *deadline*. Raises TimeoutError as ``run`` does.
+        """
+        for failures in _until(deadline):
+            address: Address | None = None
+            try:
+                address = self.at or await self._router.locate(self.key)
+                return (await self._router.line(address)).call(self.commands)
+            except AuthenticationError:
+                raise
+            except CONNECTION_ERRORS as error:
+                self.error = error
+            await self._prepare(failures, address)
+        raise TimeoutError
 
     async def _attempt(self, address: Address, asking: bool) -> Replies:
         self._line = None
@@ -127,3 +141,14 @@ class Call:
         except CONNECTION_ERRORS as failed:
             self.error = failed
         return None
+
+
+def _until(deadline: float) -> Iterator[int]:
+    """
+    Count 1, 2, 3 ... until *deadline*, but at least to 1.
+
+    Whoever is cancelled at the deadline looks at the clock as well, because a library
+    may lose a cancellation (asyncio.wait_for before Python 3.12 does).
+    """
+    loop = asyncio.get_running_loop()
+    return takewhile(lambda n: n == 1 or loop.time() < deadline, count(1))

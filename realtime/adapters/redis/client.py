@@ -136,11 +136,7 @@ class RedisLink:
         # Whoever comes while others wait for a connection comes after them.
         replies = None if self._waiting else await self._ask_once(call)
         if replies is None:
-            self._waiting += 1
-            try:
-                replies = await self._ask_patiently(call, deadline, self._in_order)
-            finally:
-                self._waiting -= 1
+            replies = await self._ask_in_turn(call, deadline)
         _checked(replies[0])
 
     async def durability(self) -> str:
@@ -221,12 +217,29 @@ class RedisLink:
             replies = await self._ask_patiently(call, deadline)
         return replies
 
-    async def _ask_patiently(
-        self, call: Call, deadline: float, order: asyncio.Lock | None = None
-    ) -> Replies:
-        try:
-            async with asyncio.timeout_at(deadline), order or contextlib.nullcontext():
+    async def _ask_patiently(self, call: Call, deadline: float) -> Replies:
+        with self._explained(call):
+            async with asyncio.timeout_at(deadline):
                 return await call.run(deadline)
+
+    async def _ask_in_turn(self, call: Call, deadline: float) -> Replies:
+        """Send it when those that came before have been sent."""
+        self._waiting += 1
+        with self._explained(call):
+            try:
+                async with asyncio.timeout_at(deadline), self._in_order:
+                    sent = await call.send(deadline)
+            finally:
+                self._waiting -= 1
+            replies = await sent
+        if any(isinstance(reply, NOT_NOW) for reply in replies):
+            return await self._ask_patiently(call, deadline)
+        return replies
+
+    @contextlib.contextmanager
+    def _explained(self, call: Call) -> Iterator[None]:
+        try:
+            yield
         except TimeoutError:
             reason = f" ({call.error})" if call.error else ""
             raise Unavailable(
