@@ -161,14 +161,14 @@ MIB = 2**20
 
 
 def mistreat(node: NodeProcess) -> None:
-    """Send some 100 MB of rubbish, as 5,000 wrong messages of 250 connections."""
-    for _ in range(50):
+    """Send some 60 MB of rubbish, as 3,000 wrong messages of 130 connections."""
+    for _ in range(30):
         with Client(node.ws_url) as client:
             client.hello()
             for _ in range(101):
                 client.say("shout", text=JUNK)
             assert client.closed()[0] == 4503
-    for _ in range(200):
+    for _ in range(100):
         with Client(node.ws_url) as client:
             client.send(HUGE)
             assert client.closed()[0] == 4500

@@ -32,7 +32,7 @@ from tests.faults.support import (
 
 pytestmark = pytest.mark.slow
 
-CLIENTS = 1_500  # a round
+CLIENTS = 1_000  # a round
 AT_ONCE = 50
 MIB = 2**20
 
