@@ -19,6 +19,7 @@ import msgpack
 import structlog
 
 from realtime.adapters.ledger.commit import CommitArguments, outcomes, parts
+from realtime.adapters.ledger.meanings import check_meanings
 from realtime.adapters.ledger.owners import owner_of
 from realtime.adapters.ledger.port import DeviceTaken, Ledger, OnChange
 from realtime.adapters.ledger.reading import Reading
@@ -74,6 +75,7 @@ class RedisLedger(Ledger):
         with told_as(LedgerUnavailable):
             await self._pubsub.start()
             await self._check_layout()
+            await check_meanings(self._link, self._keys.meanings, self._counters)
             await _all([self._check_commands(shard) for shard in self._shards])
 
     async def claim(

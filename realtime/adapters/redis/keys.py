@@ -11,6 +11,7 @@ it all: marks, cells, members of unique counts, and the channels that tell of ch
     realtime:b:<channel>                               channel of the broker
     realtime:nodes                                     hash: reports of the nodes
     realtime:ledger                                    how the ledger is laid out
+    realtime:counters                                  hash: what cells mean, by counter
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class LedgerKeys:
 
     def __init__(self, prefix: str, shards: int) -> None:
         self.layout = f"{check_prefix(prefix)}:ledger".encode()
+        self.meanings = f"{prefix}:counters".encode()
         self.tags = tuple(shard_tag(prefix, shard, shards) for shard in range(shards))
 
     def check(self, shard: int) -> bytes:

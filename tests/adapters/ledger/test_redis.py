@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from realtime.adapters.ledger.redis import RedisLedger
+from realtime.core.counters import CounterSet
+from realtime.core.counters_definition import CounterDefinition
 from realtime.core.ledger import Outcome, SubBatch, Verdict
 from realtime.errors import ConfigError, LedgerUnavailable
 from realtime.settings import LedgerSettings
@@ -39,11 +41,15 @@ def make_ledger(make_link: MakeLink, make_pubsub: MakePubSub) -> MakeLedger:
     """Make ledgers, each with connections of its own, that are not started."""
 
     def make(
-        url: str, timeout_s: float = 1.0, prefix: str = "t", **settings: int
+        url: str,
+        timeout_s: float = 1.0,
+        prefix: str = "t",
+        counters: CounterSet = COUNTERS,
+        **settings: int,
     ) -> RedisLedger:
         link = make_link(url, timeout_s)
         pubsub = make_pubsub(link)
-        return RedisLedger(link, pubsub, COUNTERS, LedgerSettings(**settings), prefix)
+        return RedisLedger(link, pubsub, counters, LedgerSettings(**settings), prefix)
 
     return make
 
@@ -217,6 +223,61 @@ async def test_other_settings_are_refused(
     assert caught.value.key == "ledger.shards"
 
 
+SALES = {"event": "sale", "measure": "sum", "of": "amount", "by": ["shop"]}
+
+
+def declared(**tables: dict[str, object]) -> CounterSet:
+    """Counters as the configuration declares them."""
+    return CounterSet(
+        CounterDefinition.parse(name, table, 0.1) for name, table in tables.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"measure": "max"},
+        {"measure": "count", "of": None},
+        {"of": "price"},
+        {"by": []},
+        {"by": ["city"]},
+        {"decimals": 2},
+    ],
+)
+async def test_a_counter_that_was_another_is_refused(
+    valkey: ValkeyServer, make_ledger: MakeLedger, change: dict[str, object]
+) -> None:
+    """What is stored would be misread, so the node does not start, and says why."""
+    valkey.command("DEL", "meanings:counters")
+    before, new = declared(sales=SALES), declared(new=SALES, sales={**SALES, **change})
+    await make_ledger(valkey.url, prefix="meanings", counters=before).start()
+    with pytest.raises(ConfigError, match="meanings:counters") as caught:
+        await make_ledger(valkey.url, prefix="meanings", counters=new).start()
+    assert caught.value.key == "counters.sales"
+    stored = 'measure = "sum", of = "amount", by = ["shop"], decimals = 6'
+    assert f"was counted with {stored};" in str(caught.value)
+    assert valkey.command("HKEYS", "meanings:counters") == [b"sales"]
+    valkey.command("HDEL", "meanings:counters", "sales")
+    await make_ledger(valkey.url, prefix="meanings", counters=new).start()
+
+
+async def test_what_does_not_change_cells_may_change(
+    valkey: ValkeyServer, make_ledger: MakeLedger
+) -> None:
+    """Windows, filters and bounds; counters come and go; a count has no decimals."""
+    more = {"windows": ["5m"], "where": {"a": 1}, "max_cells": 5, "event": "bill"}
+    for counters in (
+        declared(sales=SALES, likes={"event": "like"}),
+        declared(sales={**SALES, **more}, likes={"event": "like", "decimals": 2}),
+        declared(views={"event": "view"}),
+        declared(),
+        declared(sales=SALES),
+    ):
+        await make_ledger(valkey.url, prefix="same", counters=counters).start()
+    found = valkey.command("HKEYS", "same:counters")
+    assert set(found) == {b"sales", b"likes", b"views"}
+
+
 @pytest.mark.parametrize(
     "denied", ["hset", "pfadd", "expireat", "hincrby", "publish", "pubsub|numsub"]
 )
@@ -274,7 +335,8 @@ async def test_what_is_kept_is_small(
     names = {name.decode().split("}")[-1]: name for name in victim.command("KEYS", "*")}
     ends = {short: victim.command("TTL", name) for short, name in names.items()}
     assert ends.pop(":m:d") == pytest.approx(3600, abs=5)
-    assert ends.pop(":c:count:0:0") == ends.pop("t:ledger") == -1
+    for kept in (":c:count:0:0", "t:ledger", "t:counters"):
+        assert ends.pop(kept) == -1
     lifetime = 300 + 300 + 120 + 300  # the bucket, its window, lateness, a margin
     assert set(ends) == {
         f":c:count:300:{bucket}",
