@@ -125,7 +125,7 @@ async def test_certificates_are_checked(tmp_path: Path, make_link: MakeLink) -> 
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(asyncio.to_thread(serve, listener))
-        link = make_link(f"rediss://127.0.0.1:{listener.getsockname()[1]}", 0.3)
+        link = make_link(f"rediss://127.0.0.1:{listener.getsockname()[1]}", 3.0)
         with pytest.raises(Unavailable, match="certificate"):
             await link.call("PING")
         listener.shutdown(socket.SHUT_RDWR)
