@@ -4,6 +4,7 @@ The state of live channels: what one node knows, tells newcomers, and publishes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -45,6 +46,7 @@ class LiveState:
         "_loaded",
         "_name",
         "_now",
+        "_since",
         "_told",
         "_unique",
         "_window",
@@ -65,16 +67,19 @@ class LiveState:
         self._told = Told(window, self._horizon, self._empty)
         self._now = 0.0  # the latest that was given
         self._first = 0  # the oldest bucket that matters
+        self._since = math.inf  # the oldest bucket that was ever read
 
     # -- what is known ------------------------------------------------------------
 
     def keys(self, now: float) -> list[CellKey]:
         """Return the cells to read for everything that is open at *now*."""
-        return [self._key(bucket) for bucket in self._horizon.to_read(now)]
+        newest = self._horizon.to_read(now)
+        older = self._known_before(newest.start)
+        return [self._key(bucket) for bucket in (*older, *newest)]
 
     def size(self, now: float) -> int:
-        """Return how many cells a full read at *now* is of."""
-        return len(self._horizon.to_read(now))
+        """Return about how many cells a full read at *now* is of."""
+        return len(self._horizon.to_read(now)) + len(self._cells)
 
     def revs(self) -> Revs:
         """Return what is known, to be given to the load of a read made from now on."""
@@ -117,18 +122,29 @@ class LiveState:
         now = self._advance(now)
         if key.bucket not in self._horizon.relevant(now):
             return False
+        # Of an older one than was ever read, other shards' cells would be missing.
+        if key.bucket < min(self._since, self._horizon.first_read(now)):
+            return False
         return self._cells.put(
             key.bucket, ShardCell(change.shard, change.state, change.rev)
         )
 
     def unions(self, now: float) -> list[tuple[float | None, list[CellKey]]]:
-        """Return, for unique counts, every open instance's ``at`` and its cells."""
+        """
+        Return, for unique counts, the ``at`` and the cells of each instance to read.
+
+        These are the newest ones; and, because reading costs more than hearing, of
+        older ones those that have just become final.
+        """
+        newest = self._horizon.instances(now)
+        older = self._known_before(newest.start)
+        closed = [last for last in older if self._horizon.is_final(last, now)]
         return [
             (
                 self._window.end_of(last),
                 [self._key(bucket) for bucket in self._window.buckets_until(last)],
             )
-            for last in self._horizon.instances(now)
+            for last in (*closed, *newest)
         ]
 
     def load_counts(
@@ -232,10 +248,18 @@ class LiveState:
 
     def _settle(self, now: float) -> None:
         """After the first full read: take it as told."""
+        self._since = min(self._since, self._horizon.first_read(now))
         if not self._loaded:
             self._loaded = True
             self._told.begin(self.current(now))
             self.publications(now)
+
+    def _known_before(self, first: int) -> list[int]:
+        """Return the tumbling instances before *first* that are known of, in order."""
+        if self._window.kind is not WindowKind.TUMBLING:
+            return []
+        known = {*self._cells, *self._counts, *self._told}
+        return sorted(last for last in known if self._first <= last < first)
 
     def _reading(self, last: int) -> Reading | None:
         """Return what is known of the instance; None for a count not read yet."""

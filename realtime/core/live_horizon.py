@@ -9,6 +9,7 @@ import math
 from realtime.core.windows import Window, WindowKind
 
 MAX_BEYOND = 64  # buckets that are read beside those of the current instance
+MAX_LATE = 512  # tumbling instances that lateness keeps open; those before are let go
 MAX_AHEAD_S = (
     60.0  # events may be dated this much ahead (by default; [events] max_ahead)
 )
@@ -18,7 +19,7 @@ RETAIN_S = 60.0
 """
 A closed instance is kept this long for what was accepted in time and committed late.
 
-After that, or when it is ``MAX_BEYOND`` instances old, it is no longer reported.
+After that it is no longer reported.
 """
 
 
@@ -38,15 +39,21 @@ class Horizon:
     def first(self, now: float) -> int:
         """Return the oldest bucket that matters."""
         window = self._window
-        current = window.buckets(now)
         if window.kind is not WindowKind.TUMBLING:
-            return current[0]
-        oldest = window.bucket(now - self._lateness_s - RETAIN_S)
-        return max(oldest, current[0] - (MAX_BEYOND - self._ahead))
+            return window.buckets(now)[0]
+        late_s = min(self._lateness_s, MAX_LATE * window.step_s)
+        return window.bucket(now - late_s - self._delay_s - RETAIN_S)
+
+    def first_read(self, now: float) -> int:
+        """Return the oldest bucket that is read whether or not it is known."""
+        first = self.first(now)
+        if self._window.kind is not WindowKind.TUMBLING:
+            return first
+        return max(first, self._window.bucket(now) - (MAX_BEYOND - self._ahead))
 
     def to_read(self, now: float) -> range:
-        """Return the buckets of a full read."""
-        return range(self.first(now), self._window.bucket(now) + self._ahead + 1)
+        """Return the buckets of a full read, without older ones that are known."""
+        return range(self.first_read(now), self._window.bucket(now) + self._ahead + 1)
 
     def relevant(self, now: float) -> range:
         """Return the buckets whose changes are taken: also some not begun yet."""
@@ -54,11 +61,11 @@ class Horizon:
         return range(self.first(now), self._window.bucket(now) + ahead + 1)
 
     def instances(self, now: float) -> range:
-        """Return the instances that are open, by their last bucket."""
+        """Return the instances of a full read, by their last bucket."""
         current = self._window.bucket(now)
         if self._window.kind is not WindowKind.TUMBLING:
             return range(current, current + 1)
-        return range(self.first(now), current + 1)
+        return range(self.first_read(now), current + 1)
 
     def instance_of(self, at: float | None) -> int:
         """Return the last bucket of the instance that ends at *at*."""

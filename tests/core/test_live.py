@@ -256,6 +256,57 @@ def test_a_tumbling_window_becomes_final_after_its_lateness() -> None:
     assert state.publications(END + 122) == []
 
 
+@pytest.mark.parametrize("measure", ["count", "unique"])
+@pytest.mark.parametrize(
+    ("window", "lateness"), [("1s", "2m"), ("2s", "2m"), ("1s", "512s"), ("1m", "8h")]
+)
+def test_every_instance_that_showed_something_becomes_final(
+    window: str, lateness: str, measure: str
+) -> None:
+    """However many instances lateness keeps open, up to 512, each one is ended."""
+    unique = measure == "unique"
+    raw = {"measure": measure, "of": "user"} if unique else {}
+    state = live(window, lateness=lateness, **raw)
+    step_s = definition(window).windows[0].step_s
+    state.apply(change(None if unique else 5, rev=5, grain_s=step_s), NOW)
+    if unique:
+        state.load_counts([(NOW + step_s, UniqueCount(5, 5))], NOW)
+    told = state.publications(NOW)
+    now, until = NOW, NOW + step_s + definition(lateness=lateness).lateness_s + 30
+    while (at := state.next_boundary(now)) is not None and at < until:
+        now = at
+        if unique:
+            counts = [(end, _five(end, NOW + step_s)) for end, _ in state.unions(now)]
+            state.load_counts(counts, now)
+        told += state.publications(now)
+    assert [one for one in told if one.final and one.at == NOW + step_s] == [
+        LiveValue(5, NOW + step_s, 5, final=True)
+    ]
+
+
+def _five(end: float | None, where: float) -> UniqueCount:
+    """Return what the ledger counts of an instance when only *where* has members."""
+    return UniqueCount(5, 5) if end == where else UniqueCount(0, 0)
+
+
+def test_an_old_instance_is_corrected_while_it_is_open() -> None:
+    """It is read again as long as it is known, though most of its age are not."""
+    state = live("1s", lateness="2m")
+    later = NOW + 100
+    assert state.apply(change(5, rev=5, grain_s=1), later)
+    assert state.publications(later)[0] == LiveValue(5, NOW + 1, 5)
+    key = CellKey("likes", 1, int(NOW), "42")
+    assert key in state.keys(later)
+    state.load({key: (ShardCell(0, (6,), 6),)}, later)
+    assert state.publications(later) == [LiveValue(6, NOW + 1, 6)]
+
+
+def test_an_instance_older_than_the_first_read_is_left_alone() -> None:
+    """What other shards have of it is unknown, so no value could be told."""
+    state = live("1s", lateness="2m")
+    assert not state.apply(change(5, rev=5, grain_s=1, at=NOW - 100), NOW)
+
+
 def test_an_empty_window_neither_starts_nor_becomes_final() -> None:
     """Where nothing happens, nothing is published and no timer is needed."""
     state = live()
