@@ -11,6 +11,7 @@ from realtime.adapters.ledger.port import Ledger
 from realtime.core.cells import CellKey, ShardCell
 from realtime.core.counters import CounterDefinition, CounterSet
 from realtime.core.live import LiveValue
+from realtime.core.live_horizon import Horizon
 from realtime.core.measures import Measure, value_of
 from realtime.core.naming import LiveName, decode_dims
 from realtime.core.windows import Window
@@ -40,9 +41,9 @@ class Listing:
         assert window is not None, "names are parsed against the definitions"
         keys = _keys(definition, window, window.buckets(at), name.dims)
         [(value, rev)] = await self._read(definition, [keys])
-        end = window.end(at)
-        final = end is not None and end + definition.lateness_s < now
-        return LiveValue(value, end, rev, final)
+        horizon = Horizon(window, definition.lateness_s, definition.cadence_s)
+        final = horizon.is_final(window.bucket(at), now)
+        return LiveValue(value, window.end(at), rev, final)
 
     async def cells(
         self, definition: CounterDefinition, window: str, at: float, limit: int
