@@ -62,7 +62,8 @@ class AuthSettings:
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """
-    ``[api_keys.NAME]``: a backend's key, in place (``key``) or as its SHA-256 in hex.
+    ``[api_keys.NAME]``: a key of a backend, as its SHA-256 in hex. Several may have one
+    name; the name is the backend, and the owner of its devices.
     """
 
     name: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from realtime.config.api_keys import parse_api_key
+from realtime.config.api_keys import parse_api_keys, texts_of
 from realtime.config.checks import relations
 from realtime.config.files import check_shown, read_secret, resolve
 from realtime.config.lines import Path
@@ -41,7 +41,11 @@ def build(sources: Sources) -> Config:
     )
     config = Config(
         **sections,
-        api_keys=tuple(_tables(sources, "api_keys", parse_api_key).values()),
+        api_keys=tuple(
+            key
+            for keys in _tables(sources, "api_keys", parse_api_keys).values()
+            for key in keys
+        ),
         namespaces=_tables(sources, "namespaces", NamespaceDefinition.parse),
         counters=CounterSet(tuple(counters.values())),
     )
@@ -166,14 +170,13 @@ def _counter(name: str, raw: Mapping[str, Any], tick_s: float) -> CounterDefinit
 def _with_key_read(
     sources: Sources, name: str, raw: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Return *raw* with the content of ``key_file`` as ``key``."""
-    file = raw.get("key_file")
-    if not isinstance(file, str) or len(raw) != 1:
+    """Return *raw* with the contents of ``key_file`` as ``key``."""
+    files = texts_of(raw.get("key_file"))
+    if files is None or len(raw) != 1:
         return raw
     path = ("api_keys", name, "key_file")
-    if sources.origins[path].line is not None:
-        file = resolve(file, sources.path)
+    beside = sources.path if sources.origins[path].line is not None else None
     try:
-        return {"key": read_secret(file)}
+        return {"key": [read_secret(resolve(file, beside)) for file in files]}
     except ValueError as exc:
         raise ConfigError(".".join(path), str(exc)) from None

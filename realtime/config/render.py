@@ -7,6 +7,7 @@ What is printed is read back to the same configuration, once the secrets are fil
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,7 @@ def render(config: Config) -> str:
     """Return *config* as the text of a ``realtime.toml``."""
     tables = [
         *(_section(config, section) for section in SETTINGS),
-        *(
-            _table("api_keys", key.name, {"sha256": HIDDEN}.items())
-            for key in config.api_keys
-        ),
+        *_api_keys(config),
         *(
             _table(
                 "namespaces",
@@ -41,6 +39,12 @@ def render(config: Config) -> str:
         *(_table("counters", each.name, _counter(each)) for each in config.counters),
     ]
     return "\n".join("".join(f"{line}\n" for line in table) for table in tables)
+
+
+def _api_keys(config: Config) -> Iterator[Iterator[str]]:
+    for name, number in Counter(key.name for key in config.api_keys).items():
+        hidden = HIDDEN if number == 1 else [HIDDEN] * number
+        yield _table("api_keys", name, [("sha256", hidden)])
 
 
 def _section(config: Config, section: str) -> Iterator[str]:

@@ -211,7 +211,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = MappingProxyType(
 
 TABLES: Mapping[str, Mapping[str, Form]] = MappingProxyType(
     {
-        "api_keys": {"key": Form.TEXT, "key_file": Form.TEXT, "sha256": Form.TEXT},
+        "api_keys": {"key": Form.TEXT, "key_file": Form.TEXT, "sha256": Form.LIST},
         "namespaces": {"subscribe": Form.TEXT, "publish": Form.TEXT},
         "counters": {
             "event": Form.TEXT,

@@ -112,6 +112,21 @@ def test_api_keys_become_digests(write):
         assert (found.name, found.sha256) == ("backend", digest)
 
 
+def test_an_api_key_may_have_a_successor_under_its_name(write):
+    """Both are believed while backends change over; the owner stays the same."""
+    keys = ("k" * 16, "n" * 16)
+    digests = [sha256(key.encode()).hexdigest() for key in keys]
+    files = [write(key, f"key-{key[0]}") for key in keys]
+    for option, values in (("key", keys), ("sha256", digests), ("key_file", files)):
+        path = write(f"[api_keys.backend]\n{option} = {list(values)}\n")
+        found = load(path, {}, {}).api_keys
+        assert [(key.name, key.sha256) for key in found] == [
+            ("backend", digest) for digest in digests
+        ]
+    given = {"REALTIME_API_KEYS__BACKEND__SHA256": ",".join(digests)}
+    assert load(write(""), given, {}).api_keys == found
+
+
 def test_secrets_are_read_from_files_beside_the_configuration(write):
     """A relative path is relative to the configuration; the line's end is cut off."""
     write(SECRET + "\n", "hmac")
@@ -379,6 +394,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, write):
         ('sha256 = "abc"', "must be 64 hexadecimal digits"),
         ('kye = "x"', "did you mean key?"),
         ("key = 5", "must be a text"),
+        ("key = []", "must be a text, or a list of texts"),
+        (f'key = ["{"k" * 16}", 5]', "must be a text, or a list of texts"),
+        (f'key = ["{"k" * 16}", "short"]', "has 5 characters, at least 16"),
+        (f'sha256 = ["{"a" * 64}", "abc"]', "must be 64 hexadecimal digits"),
+        ('key_file = ["missing", "too"]', "No such file"),
+        ("key_file = [5]", "must be a text, or a list of texts"),
         (f'key = "{"k" * 16}"\nsha256 = "{"a" * 64}"', "give one of"),
         ('sha256 = "(set)"', "put the secret itself"),
         ('key_file = "missing"', "No such file"),

@@ -83,14 +83,15 @@ def test_every_example_of_the_guide_is_a_valid_configuration(write, text):
 
 def test_the_examples_of_declarations_are_valid(write):
     """Those that are indented in the reference."""
-    write("k" * 16, "shop")
+    for name in ("shop", "job-old", "job-new"):
+        write(name * 4, name)
     text = "\n".join(
         line.removeprefix("    ")
         for line in REFERENCE.splitlines()
         if re.match(r"    (\[\w+\.\w+\]|\w+ = )", line)
     )
-    config = load(write(text.replace("/run/secrets/shop", "shop")), {}, {})
-    assert [key.name for key in config.api_keys] == ["shop"]
+    config = load(write(text.replace("/run/secrets/", "")), {}, {})
+    assert [key.name for key in config.api_keys] == ["shop", "job", "job"]
     assert config.counters.get("revenue") is not None
 
 

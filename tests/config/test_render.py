@@ -90,6 +90,8 @@ def test_secrets_are_printed_as_set(write):
         hmac_secret = "{SECRET}"
         [api_keys.backend]
         key = "{"k" * 16}"
+        [api_keys.job]
+        key = ["{"j" * 16}", "{"J" * 16}"]
         """
     )
     config = load(path, {}, {})
@@ -97,6 +99,7 @@ def test_secrets_are_printed_as_set(write):
     assert shown["auth"]["hmac_secret"] == "(set)"
     assert shown["redis"]["url"] == "redis://user:(set)@localhost:6379/0"
     assert shown["api_keys"]["backend"] == {"sha256": "(set)"}
+    assert shown["api_keys"]["job"] == {"sha256": ["(set)", "(set)"]}
     for secret in (SECRET, "hush", "k" * 16, config.api_keys[0].sha256):
         assert secret not in config.render()
 

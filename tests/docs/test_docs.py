@@ -74,9 +74,10 @@ def _complete(block: Block, folder: Path) -> Path:
     """Write the block as a file, and the files that it names."""
     text = re.sub(r'"/(?:etc|run)/\w+(?:/\w+)*/', '"', block.text)
     certificate(folder)  # cert.pem and key.pem
-    for key, name in re.findall(r'^(\w+_file) = "([^"]+)"', text, re.M):
-        contents = CONTENTS.get(key, f"the API key that is in {name}")
-        (folder / name).write_text(contents, encoding="utf-8")
+    for key, names in re.findall(r"^(\w+_file) = (.+)$", text, re.M):
+        for name in re.findall(r'"([^"]+)"', names):
+            contents = CONTENTS.get(key, f"the API key that is in {name}")
+            (folder / name).write_text(contents, encoding="utf-8")
     path = folder / "realtime.toml"
     path.write_text(text, encoding="utf-8")
     return path
