@@ -1,8 +1,9 @@
 """
-uvicorn's protocol of HTTP, with bounds for the heads of requests.
+uvicorn's protocol of HTTP, with bounds for what surrounds the bodies of requests.
 
-uvicorn keeps as much of a head as is sent and waits for its end for ever, so any
-stranger could have all of our memory, or a connection that never ends.
+uvicorn keeps as much of a head, of trailers and of requests in advance as is sent, and
+waits for the end of a head for ever, so any stranger could have all of our memory, or a
+connection that never ends.
 """
 
 from __future__ import annotations
@@ -22,12 +23,24 @@ from realtime.engine.wheel import Timer
 log = structlog.get_logger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together, within one chunk received."""
+"""
+Request line and headers together, within one chunk received; and trailers.
+"""
+
+MAX_IN_ADVANCE = 64
+"""Requests that wait for the answers of those before them, on one connection."""
+
+_TELLS = hasattr(AutoHTTPProtocol, "on_message_begin")
+"""Whether the parser calls back (httptools); h11 has bounds of its own."""
 
 if TYPE_CHECKING:
     _Base = Any  # uvicorn chooses: httptools' or h11's
 else:
     _Base = AutoHTTPProtocol
+
+
+class TooManyInAdvance(Exception):
+    """More requests wait than ``MAX_IN_ADVANCE``; ends the parser's work."""
 
 
 class HTTPTransport(_Base):  # type: ignore[misc]
@@ -47,42 +60,73 @@ class HTTPTransport(_Base):  # type: ignore[misc]
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._host = host_of(app_state)
-        self._in_head = False  # as the parser tells; h11 has a bound of its own
-        self._head_began = False  # in the chunk that is being read
-        self._head_bytes = 0
+        self._in_head = False
+        self._got_on = False  # in the chunk that is being read
+        self._idle_bytes = 0  # received since the parser last got on
         self._refused = False
+        self._running: Any = None  # the request that is being answered
         self._timer: Timer | None = None
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too large or too slow."""
         if self._refused:
             return
-        self._head_began = False
+        self._got_on = not _TELLS
         super().data_received(data)
-        if self._in_head and not self._head_began:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse()
-                return
+        self._idle_bytes = 0 if self._got_on else self._idle_bytes + len(data)
+        if self._idle_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+            return
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the timer too."""
         self._stop_timer()
+        self._leave()
         super().connection_lost(exc)
 
     # -- the parser's side (httptools) ---------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Count from here on."""
-        self._in_head = self._head_began = True
-        self._head_bytes = 0
+        """A head begins."""
+        self._in_head = self._got_on = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Count no more: bodies have bounds of their own."""
-        self._in_head = False
+        """
+        A head is complete.
+
+        Raises:
+            TooManyInAdvance: Which the parser turns into an error of its own.
+        """
+        self._in_head, self._got_on = False, True
+        if len(self.pipeline) >= MAX_IN_ADVANCE:
+            raise TooManyInAdvance
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body, which has bounds of its own."""
+        self._got_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        self._got_on = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless another answer has begun."""
+        running = self._running
+        begun = running is not None and running.response_started
+        if self.pipeline or (begun and not running.response_complete):
+            self._cut()
+        else:
+            super().send_400_response(msg)
+            self._leave()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     # ------------------------------------------------------------------------------
 
@@ -106,18 +150,29 @@ class HTTPTransport(_Base):  # type: ignore[misc]
             self._timer = None
 
     def _cut(self) -> None:
-        self._timer = None
+        self._stop_timer()
+        self._leave()
         self.transport.abort()
+
+    def _leave(self) -> None:
+        """Tell the answer under way, which uvicorn forgets when others wait."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _refuse(self) -> None:
         """Answer, and read no more; closing at once would reset the answer away."""
         self._refused = True
         self._stop_timer()
+        if not self._in_head:
+            log.info("request_refused", remote=self._remote, status=400)
+            self._cut()
+            return
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         text = f"The request's head is over {MAX_HEAD_BYTES} bytes."
         log.info("request_refused", remote=self._remote, status=int(status))
         if self._answering:  # an earlier request: there is no place for this answer
-            self.transport.abort()
+            self._cut()
             return
         self.transport.write(refuse(status, text).response)
         if self.transport.can_write_eof():

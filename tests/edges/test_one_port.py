@@ -223,6 +223,56 @@ def test_a_head_that_never_ends_is_refused(port: int, piece: bytes) -> None:
         assert client.rest_or_reset().startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        pytest.param(b"0\r\nX: ", b"x" * 4_000, id="an endless trailer"),
+        pytest.param(b"0\r\n", b"X: y\r\n" * 500, id="endless trailers"),
+        pytest.param(b"5;", b"x" * 4_000, id="an endless extension of a chunk"),
+    ],
+)
+def test_what_follows_a_body_is_bounded(port: int, begun: bytes, piece: bytes) -> None:
+    """Bytes that lead to nothing end the connection."""
+    head = b"POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Raw(port) as client, suppress(ConnectionError):
+        client.send(head + begun)
+        for _ in range(5_000):
+            client.send(piece)
+        pytest.fail("the server still reads")
+
+
+def test_a_second_request_that_is_no_http_is_refused(port: int) -> None:
+    """With an answer, as the first one would be."""
+    with Raw(port) as client:
+        client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.until(b"hello over HTTP")
+        client.send(b"nonsense\r\n\r\n")
+        assert client.rest_or_reset().startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_that_is_no_http_is_refused(port: int) -> None:
+    """Also when the request has been handed on before the mistake came."""
+    head = b"POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Raw(port) as client:
+        client.send(head + b"zz\r\n")
+        assert client.rest_or_reset().startswith(b"HTTP/1.1 4")
+
+
+def test_requests_in_advance_are_bounded(port: int) -> None:
+    """A few may wait for the answers of those before them; thousands may not."""
+    request = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Raw(port) as client:
+        client.send(request * 10)
+        data = b""
+        while data.count(b"hello over HTTP") < 10:
+            data += client.sock.recv(65_536)
+    with Raw(port) as client:
+        with suppress(ConnectionError):
+            for _ in range(100):
+                client.send(request * 1_000)
+        assert client.rest_or_reset().count(b"hello over HTTP") < 1_000
+
+
 @pytest.mark.parametrize("before", [b"", b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"])
 @pytest.mark.parametrize("begun", [HALF, b"\r\n"])
 def test_a_head_that_does_not_come_is_not_waited_for(

@@ -323,6 +323,39 @@ def test_a_request_that_is_none_is_refused(
     assert answer == b"" or re.match(rb"HTTP/1\.1 4\d\d ", answer), answer[:200]
 
 
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+HEADERS = b"".join(b"X-%d: %b\r\n" % (number, b"x" * 1_000) for number in range(1_000))
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        pytest.param(GET, HEADERS, id="headers"),
+        pytest.param(GET + b"X: ", b"x" * 1_000_000, id="a header"),
+        pytest.param(b"GET /", b"x" * 1_000_000, id="an address"),
+        pytest.param(
+            GET + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", HEADERS, id="trailers"
+        ),
+        pytest.param(b"", (GET + b"\r\n") * 20_000, id="requests in advance"),
+    ],
+)
+def test_what_never_ends_is_bounded(
+    node: NodeProcess, begun: bytes, piece: bytes
+) -> None:
+    """Nothing of it is kept, and the connection ends."""
+    before = rss_bytes(node)
+    with (
+        socket.create_connection((HOST, node.port), PATIENCE_S) as sock,
+        suppress(ConnectionError),
+    ):
+        sock.sendall(begun)
+        for _ in range(100):
+            sock.sendall(piece)
+
+    assert rss_bytes(node) - before < 10 * 1024 * 1024
+    check_log(node)
+
+
 def mistreat(node: NodeProcess) -> None:
     """Send some 80 MB of bodies, wrong ones and halves of large ones."""
     rubbish = json.dumps({"device": "shop", "first": 1, "junk": "x" * 900_000})
