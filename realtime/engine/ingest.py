@@ -23,7 +23,12 @@ from realtime.core.counters import CounterSet
 from realtime.core.ledger import Outcome, SubBatch, Verdict
 from realtime.engine.batches import Batch, Origin, Submission
 from realtime.engine.metrics import Metrics
-from realtime.errors import LedgerUnavailable, RealtimeError
+from realtime.errors import (
+    EVENT_DENIED,
+    EVENT_TOO_OLD,
+    LedgerUnavailable,
+    RealtimeError,
+)
 from realtime.settings import LedgerSettings
 
 log = structlog.get_logger(__name__)
@@ -31,6 +36,9 @@ log = structlog.get_logger(__name__)
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
 SLOW_DOWN_S = 1.0
+
+PASSING = (EVENT_TOO_OLD.code, EVENT_DENIED.code)
+"""Codes of rejections that a repetition may meet though the first batch did not."""
 
 # An enum's member costs more to look up than a name of the module.
 _APPLIED, _OVERLAP = Verdict.APPLIED, Verdict.OVERLAP
@@ -212,7 +220,10 @@ class Ingest:
 
     def _duplicate(self, batch: Batch, outcome: Outcome) -> None:
         self._metrics.events_duplicate.inc(batch.size)
-        batch.origin.counted(outcome.mark, batch.rejected)
+        # It was judged anew: what depends on when and by whom it was sent may have
+        # been counted then.
+        lasting = [one for one in batch.rejected if one.code not in PASSING]
+        batch.origin.counted(outcome.mark, lasting)
 
     def _gap(self, batch: Batch, outcome: Outcome) -> None:
         self._metrics.gaps.inc()

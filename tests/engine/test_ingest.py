@@ -17,7 +17,12 @@ from realtime.core.session import Numbered
 from realtime.engine.batches import Batch, Submission
 from realtime.engine.ingest import Busy, Ingest
 from realtime.engine.metrics import Metrics
-from realtime.errors import LedgerUnavailable
+from realtime.errors import (
+    BAD_EVENT,
+    EVENT_DENIED,
+    EVENT_TOO_OLD,
+    LedgerUnavailable,
+)
 from realtime.settings import LedgerSettings
 from realtime.testing.clock import ManualClock
 from realtime.types import DeviceId, Event
@@ -185,6 +190,40 @@ async def test_only_the_rest_of_an_overlapping_batch_is_added() -> None:
         await bench.tick()
 
         assert (sender.marks, bench.ledger.added) == ([5], 2)
+
+
+@pytest.mark.parametrize("mark", [4, 3])
+async def test_a_repetition_never_calls_a_counted_event_rejected(mark: int) -> None:
+    """It is judged anew, and may be too old or not granted now; then it was not."""
+    async with running() as bench:
+        bench.ledger.marks[PHONE] = mark
+        sender = Sender()
+        judged = [
+            Rejection(1, EVENT_TOO_OLD.code, EVENT_TOO_OLD.name, "happened long ago"),
+            Rejection(2, EVENT_DENIED.code, EVENT_DENIED.name, "not granted"),
+            Event("like", PHONE, 3, bench.clock.time()),
+            Event("like", PHONE, 4, bench.clock.time()),
+        ]
+        numbered = Numbered(1, judged, 0)
+        submission = Submission(PHONE, numbered, judged, bench.clock.time())
+        bench.ingest.submit(sender, submission)
+        await bench.tick()
+
+        assert (sender.marks, sender.rejected) == ([4], [])
+
+
+async def test_a_repetition_is_told_again_what_never_was_an_event() -> None:
+    """What is wrong with the event itself was so the first time."""
+    async with running() as bench:
+        bench.ledger.marks[PHONE] = 1
+        sender = Sender()
+        wrong = Rejection(1, BAD_EVENT.code, BAD_EVENT.name, "is a list")
+        numbered = Numbered(1, [wrong], 0)
+        submission = Submission(PHONE, numbered, [wrong], bench.clock.time())
+        bench.ingest.submit(sender, submission)
+        await bench.tick()
+
+        assert (sender.marks, sender.rejected) == ([1], [wrong])
 
 
 async def test_a_hole_is_told_once_and_withdraws_what_follows() -> None:
