@@ -41,7 +41,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "limits.pong_timeout": (0.1, 300.0),
         "ledger.tick": (0.01, 10.0),
         "ledger.shards": (1, 1024),
-        "ledger.marks_ttl": (60.0, 3650 * _DAY_S),
+        # Less could forget the mark of a silent device under its open connection.
+        "ledger.marks_ttl": (_DAY_S, 3650 * _DAY_S),
         "ledger.idempotency_ttl": (60.0, 365 * _DAY_S),
         "ledger.max_pending_events": (1, 100_000_000),
         "ledger.max_commit_events": (1, 1_000_000),

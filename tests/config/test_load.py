@@ -297,6 +297,7 @@ def test_the_file_is_found_by_argument_variable_or_place(tmp_path, monkeypatch):
         ("[ledger]\ntick = -1\n", "ledger.tick: -1 is out of range"),
         ('[ledger]\ntick = "1ms"\n', 'must be between "10ms" and "10s"; got "1ms"'),
         ('[ledger]\ntick = "11s"\n', 'must be between "10ms" and "10s"; got "11s"'),
+        ('[ledger]\nmarks_ttl = "23h"\n', 'must be between "1d" and "3650d"; got'),
         ("[limits]\nmax_frame = 1.5\n", 'must be a size, such as "256KiB"; got 1.5'),
         ('[limits]\nmax_frame = "1GiB"\n', 'must be between "1KiB" and "64MiB"'),
         ('[logs]\nlevel = "loud"\n', '"debug", "info", "warning", "error"; got "loud"'),
