@@ -30,6 +30,9 @@ MAX_CHARS = 255
 KEYED = "idem/"
 """Begins the device of a key; no client can name such a device, for the slash."""
 
+SECRET = "X-Device-Secret"
+"""The header that shows a device's secret where there is no body."""
+
 _FIELDS = ("device", "first", "events", "lost", "sent_at", "user", "secret")
 
 
@@ -81,7 +84,7 @@ class Events:
         caller = await self._callers.backend(request)
         path = Body(request.path_params, request.path_params)
         device = DeviceId(path.required("device", checks.device))
-        acked = await self._host.mark(device, caller.proofs(None))
+        acked = await self._host.mark(device, caller.proofs(_secret(request)))
         return JSONResponse({"device": device, "acked": acked})
 
     async def _numbered(self, caller: Caller, body: Body) -> TrackResult:
@@ -162,6 +165,11 @@ def _user(caller: Caller, named: str | None) -> UserId | None:
             field="user",
         )
     return UserId(named)
+
+
+def _secret(request: Request) -> str | None:
+    shown = Body({SECRET: request.headers.get(SECRET)}, (SECRET,))
+    return shown.optional(SECRET, checks.secret)
 
 
 def _idempotency_key(request: Request) -> str | None:

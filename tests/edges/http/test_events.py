@@ -14,6 +14,7 @@ from realtime.testing.clock import settle
 from tests.edges.http.support import (
     KEY,
     OTHER_KEY,
+    Answer,
     World,
     bearer,
     running,
@@ -131,6 +132,26 @@ async def test_a_device_of_another_key_is_taken(world: World) -> None:
     read = await world.get("/v1/devices/backend-1", bearer(OTHER_KEY))
     assert (moved.status, moved.error["name"]) == (403, "device_taken")
     assert (read.status, read.error["name"]) == (403, "device_taken")
+
+
+async def test_the_mark_of_a_device_with_a_secret_is_told_to_who_shows_it(
+    world: World,
+) -> None:
+    """As the address is logged by proxies, the secret is shown in a header."""
+    secret = "sixteen characters"
+    await world.post("/v1/events", batch(times=3, secret=secret), KEY)
+
+    async def ask(shown: str) -> Answer:
+        headers = {**KEY, "x-device-secret": shown}
+        return await world.get("/v1/devices/backend-1", headers)
+
+    assert (await ask(secret)).json == {"device": "backend-1", "acked": 3}
+    without = await world.get("/v1/devices/backend-1", KEY)
+    assert without.error["name"] == "device_taken"
+    assert (await ask(secret + "!")).error["name"] == "device_taken"
+    for wrong in ("short", ""):
+        answer = await ask(wrong)
+        assert (answer.status, answer.error["field"]) == (400, "X-Device-Secret")
 
 
 async def test_a_user_tracks_what_the_token_grants(world: World) -> None:

@@ -118,6 +118,14 @@ _KEY: Json = {
     "schema": text(pattern="^[!-~]([ -~]{0,253}[!-~])?$"),
 }
 
+_SECRET: Json = {
+    "name": "X-Device-Secret",
+    "in": "header",
+    "description": "The `secret` with which the device's events are sent, if any.",
+    "required": False,
+    "schema": text(pattern="^[!-~][ -~]{14,126}[!-~]$"),
+}
+
 _EXAMPLE: Json = {
     "device": "backend-1",
     "first": 1,
@@ -145,13 +153,15 @@ def paths(facts: Facts) -> Json:
         "events",
         "How far a device has been counted",
         "For resuming after a restart: number the next event `acked + 1`. A device "
-        "that is not known yet belongs to this API key from now on.",
+        "that is not known yet belongs to this API key from now on, or to who shows "
+        "the secret.",
         {
             "200": answer("The mark.", ref("Mark")),
             **errors(400, *CALLING),
         },
         parameters=[
-            {"name": "device", "in": "path", "required": True, "schema": _DEVICE}
+            {"name": "device", "in": "path", "required": True, "schema": _DEVICE},
+            _SECRET,
         ],
         security=security(facts, "key", "bearer"),
     )
