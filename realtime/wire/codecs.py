@@ -61,7 +61,6 @@ def json_text(value: object) -> JSONText:
 # -- JSON ------------------------------------------------------------------------------
 
 _Container = dict[str, object] | list[object]
-_NOT_OPENERS = bytes(range(256)).translate(None, b"[{")
 
 
 class JSONCodec:
@@ -81,7 +80,7 @@ class JSONCodec:
             value: object = orjson.loads(data)
         except orjson.JSONDecodeError as exc:
             raise _not_json(data, exc) from exc
-        openers = len(data.translate(None, _NOT_OPENERS))
+        openers = data.count(b"{") + data.count(b"[")
         if openers > MAX_DEPTH and _too_deep(value, openers):
             raise Undecodable(f"the message is nested more than {MAX_DEPTH} deep")
         return value
