@@ -70,9 +70,11 @@ def correct(at: float, offset_s: float, now: float, settings: EventSettings) -> 
     if corrected > now + settings.max_ahead_s:
         return now
     if corrected < now - settings.max_age_s:
+        hours = (now - corrected) / 3600
+        ago = f"{hours:.1f}" if hours < 1e9 else f"{hours:.0e}"  # no 300 digits
         raise RejectedEvent(
             EVENT_TOO_OLD,
-            f"at is {at!r}, {(now - corrected) / 3600:.1f} hours before it arrived; "
+            f"at is {at!r}, {ago} hours before it arrived; "
             f"events may be {format_duration(settings.max_age_s)} old at most",
             field="at",
         )

@@ -106,3 +106,10 @@ def test_an_event_that_is_too_old_is_rejected() -> None:
     with pytest.raises(RejectedEvent, match=r"2\.0 hours .* 1h old at most") as caught:
         correct(NOW - 7200, 0.0, NOW, settings)
     assert caught.value.code is EVENT_TOO_OLD
+
+
+def test_an_absurd_clock_makes_no_absurd_sentence() -> None:
+    """A device may claim any time; the reason stays short."""
+    with pytest.raises(RejectedEvent) as caught:
+        correct(NOW, -1e308, NOW, EventSettings())
+    assert len(caught.value.reason) < 120
