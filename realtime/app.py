@@ -125,7 +125,23 @@ def _tell(config: Config, adapters: Adapters) -> None:
     if config.redis.url is None:
         log.info("ledger_in_memory", lost="all counters, when this process ends")
     else:
-        log.info("ledger_in_redis", durability=adapters.durability)
+        durability = adapters.durability or "unknown"
+        may_lose = _may_lose(durability)
+        if may_lose is None:
+            log.info("ledger_in_redis", durability=durability)
+        else:
+            log.warning("ledger_in_redis", durability=durability, may_lose=may_lose)
+
+
+def _may_lose(durability: str) -> str | None:
+    """Say what of the acknowledged events Redis may lose; None if nothing is known."""
+    if durability.startswith("maxmemory-policy"):
+        return "marks and counters, when Redis is short of memory"
+    if durability == "appendfsync everysec":
+        return "about the last second, when Redis or its machine crashes"
+    if durability in ("appendfsync no", "appendonly no"):
+        return "everything since the last snapshot, when Redis or its machine crashes"
+    return None
 
 
 async def _play(node: Node, clock: Clock) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
-from realtime.app import Options, running_node
+from realtime.adapters.broker.memory import MemoryBroker
+from realtime.adapters.build import Adapters
+from realtime.adapters.ledger.memory import MemoryLedger
+from realtime.adapters.registry.memory import MemoryRegistry
+from realtime.app import Options, _tell, running_node
 from realtime.core.cells import CellKey
 from realtime.engine.node import Node
 from realtime.errors import LedgerUnavailable
@@ -48,3 +53,32 @@ async def test_the_demonstration_outlives_an_outage(
         ledger._store.marks.clear()  # type: ignore[attr-defined]
         await clock.elapse(10)
         assert await quakes(node) > before
+
+
+@pytest.mark.parametrize(
+    ("durability", "level", "told"),
+    [
+        ("appendfsync always", "info", None),
+        ("unknown", "info", None),
+        ("appendfsync everysec", "warning", "second"),
+        ("appendfsync no", "warning", "snapshot"),
+        ("appendonly no", "warning", "snapshot"),
+        ("maxmemory-policy allkeys-lru", "warning", "memory"),
+    ],
+)
+def test_what_redis_may_lose_is_a_warning(
+    durability: str, level: str, told: str | None
+) -> None:
+    """Acknowledged events are at stake; what is as it should be is only said."""
+    config = config_of('[redis]\nurl = "redis://localhost"\n')
+    ledger = MemoryLedger(config.counters, config.ledger)
+    adapters = Adapters(ledger, MemoryBroker(), MemoryRegistry(), durability)
+    with capture_logs() as lines:
+        _tell(config, adapters)
+    [line] = lines
+    assert (line["event"], line["log_level"]) == ("ledger_in_redis", level)
+    assert line["durability"] == durability
+    if told is None:
+        assert "may_lose" not in line
+    else:
+        assert told in line["may_lose"]
