@@ -239,7 +239,11 @@ class Node:
             await act()
 
     async def _probe(self) -> None:
-        alive = await self.parts.broker.probe()
+        try:
+            alive = await self.parts.broker.probe()
+        except Exception:  # a defect of ours, after which nothing is proved any more
+            log.exception("probe_failed")
+            alive = False
         before = self._health["broker"]
         self._health["broker"] = "ok" if alive else "a probe through pub/sub was lost"
         if before != self._health["broker"]:
