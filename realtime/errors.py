@@ -71,7 +71,10 @@ DEVICE_TAKEN = ErrorCode(
 UNAVAILABLE = ErrorCode(114, "unavailable", Retry.LATER, "Redis does not answer")
 RATE_LIMITED = ErrorCode(115, "rate_limited", Retry.LATER, "too many commands")
 NO_DEVICE = ErrorCode(
-    116, "no_device", Retry.NEVER, "hello named no device, so no events"
+    116,
+    "no_device",
+    Retry.NEVER,
+    "hello named no device, or the session may track nothing",
 )
 
 BAD_EVENT = ErrorCode(

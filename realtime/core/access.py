@@ -205,6 +205,10 @@ class Access:
         """Whether *identity* may send events of this name."""
         return self.tracker(identity)(event_name)
 
+    def may_track_any(self, identity: Identity) -> bool:
+        """Whether there may be events that *identity* may send."""
+        return _opens(self._track, identity) or bool(identity.grants.track)
+
     def tracker(self, identity: Identity) -> Callable[[str], bool]:
         """Return what says of an event's name whether *identity* may send it."""
         if _opens(self._track, identity):

@@ -85,10 +85,13 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
 async def _claim(
     connection: Connection, command: Hello, identity: Identity
 ) -> int | None:
+    """Return what is counted of the device; None if there is none to send events."""
     if command.device is None:
         return None
     services = connection.services
     proofs = proofs_of(command, identity.user)
+    if not services.access.may_track_any(identity):
+        return None  # strangers without a grant would fill the ledger with marks
     try:
         return await services.ledger.claim(
             command.device, proofs, command.acked, services.marks_ttl_s
@@ -109,8 +112,9 @@ def _begin(
     received_at: float,
 ) -> None:
     services = connection.services
-    connection.session.welcome(identity, command.device, mark)
-    if command.device is not None:
+    device = None if mark is None else command.device
+    connection.session.welcome(identity, device, mark)
+    if device is not None:
         connection.session.offset = ClockOffset()
         if command.sent_at is not None:
             connection.session.offset.sample(command.sent_at, received_at)

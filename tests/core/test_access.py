@@ -189,12 +189,14 @@ def test_events_are_taken_by_rule_or_grant(rule, who):
     }
     rules = access(rule)
     assert {name for name in kinds if rules.may_track(kinds[name], "like")} == who
+    assert {name for name in kinds if rules.may_track_any(kinds[name])} == who
 
 
 def test_a_grant_to_track_is_for_the_events_it_names():
     """Other events stay closed."""
     assert not access().may_track(user(track=("like", "view_*")), "purchase")
     assert access().may_track(user(track=("like", "view_*")), "view_item")
+    assert access().may_track_any(user(track=("like", "view_*")))
 
 
 @given(

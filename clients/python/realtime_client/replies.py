@@ -16,7 +16,7 @@ from realtime_client.values import Json, Limits, Rejection
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The reply to hello. *acked* is None when hello named no device."""
+    """The reply to hello. *acked* is None when no events may be sent."""
 
     id: int | None
     connection: str

@@ -267,7 +267,10 @@ class Session:
         parts.server_clock.sample(sent, reply.received_at, reply.sent_at, now)
         if parts.sender is not None:
             room = parts.codec.event_room(reply.limits.max_frame_bytes)
-            parts.sender.welcomed(reply.acked or 0, reply.limits, room)
+            # Without a mark, this session may send no events: the first try is refused,
+            # and they are kept.
+            acked = parts.sender.queue.acked if reply.acked is None else reply.acked
+            parts.sender.welcomed(acked, reply.limits, room)
             parts.on_progress()
         self.welcome = reply
         self.commands.limits = reply.limits

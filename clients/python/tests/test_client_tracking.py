@@ -262,6 +262,26 @@ async def test_flush_says_when_it_is_hopeless() -> None:
         assert client.pending == 1
 
 
+async def test_a_session_that_may_track_nothing_loses_nothing() -> None:
+    """Welcome then says no mark: what was acknowledged before is not lost."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        client.track("e")
+        await conversation.receive("track")
+        await conversation.send("ack", acked=1)
+        await eventually(lambda: client.pending == 0)
+        conversation.cut()
+        await it.back_off(client)
+        conversation = await it.again(client, acked=None)
+        client.track("e")
+        track = await conversation.receive("track")
+        assert (track["first"], "lost" in track) == (2, False)
+        await conversation.refuse(track, 116, "no_device")
+        with pytest.raises(CommandError, match="no_device"):
+            await client.flush()
+        assert client.pending == 1
+
+
 async def test_tracking_goes_on_after_a_final_error() -> None:
     """A queue in a file keeps events for the next client; closing ends it."""
     async with scene() as it:
