@@ -5,8 +5,8 @@
  * usage: floor fanout SUBSCRIBERS FRAME_BYTES
  *            Accepts one publisher and then SUBSCRIBERS. Every FRAME_BYTES that the
  *            publisher sends go to all of them, by a bare loop of send().
- *        floor echo REPLY_BYTES
- *            Accepts whoever comes. Everything that one read() returns is answered by
+ *        floor echo FRAME_BYTES REPLY_BYTES
+ *            Accepts whoever comes. For every FRAME_BYTES that are read, one send() of
  *            REPLY_BYTES; which connection has something to read, epoll says.
  *
  * Prints its port first. Ends when the publisher, or the last connection, has gone.
@@ -78,7 +78,19 @@ static void watch(int poll, int fd)
         fail("epoll_ctl");
 }
 
-static int echo(size_t size)
+static void reply_to(int fd, ssize_t received, size_t frame, const char *reply,
+                     size_t size)
+{
+    if (received % (ssize_t)frame) {
+        fprintf(stderr, "floor: %zd bytes are not whole frames\n", received);
+        exit(1);
+    }
+    for (; received > 0; received -= (ssize_t)frame)
+        if (send(fd, reply, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
+            fail("send");
+}
+
+static int echo(size_t frame, size_t size)
 {
     static struct epoll_event events[EVENTS];
     static char data[READ_BYTES];
@@ -94,13 +106,15 @@ static int echo(size_t size)
             if (fd == listener) {
                 watch(poll, accept_one(listener));
                 connections++;
-            } else if (read(fd, data, sizeof data) <= 0) {
+                continue;
+            }
+            ssize_t received = read(fd, data, sizeof data);
+            if (received > 0) {
+                reply_to(fd, received, frame, reply, size);
+            } else {
                 close(fd);
                 if (--connections == 0)
                     return 0;
-            } else if (send(fd, reply, size, MSG_DONTWAIT | MSG_NOSIGNAL) !=
-                       (ssize_t)size) {
-                fail("send");
             }
         }
     }
@@ -114,8 +128,8 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &files);
     if (argc == 4 && !strcmp(argv[1], "fanout"))
         return fanout(atoi(argv[2]), (size_t)atoi(argv[3]));
-    if (argc == 3 && !strcmp(argv[1], "echo"))
-        return echo((size_t)atoi(argv[2]));
-    fprintf(stderr, "usage: floor fanout SUBSCRIBERS BYTES | floor echo BYTES\n");
+    if (argc == 4 && !strcmp(argv[1], "echo"))
+        return echo((size_t)atoi(argv[2]), (size_t)atoi(argv[3]));
+    fprintf(stderr, "usage: floor fanout SUBSCRIBERS BYTES | floor echo BYTES BYTES\n");
     return 2;
 }

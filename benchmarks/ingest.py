@@ -35,7 +35,7 @@ from multiprocessing.connection import Connection
 
 import redis
 from common.children import Child, answer_with
-from common.devices import ECHO_BYTES, POSTS, Devices, EchoDevices, track
+from common.devices import ECHO_BYTES, FRAME_BYTES, POSTS, Devices, EchoDevices, track
 from common.floor import floor
 from common.machine import cpu_us
 from common.nodes import pid_of, serving
@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> None:
 def _open(stack: ExitStack, count: int) -> Mapping[str, Stage]:
     """Start everything."""
     stages = {}
-    bare = stack.enter_context(floor("echo", ECHO_BYTES))
+    bare = stack.enter_context(floor("echo", FRAME_BYTES, ECHO_BYTES))
     if bare is not None:
         devices = stack.enter_context(Child(track, EchoDevices, bare.port, count, 1))
         devices.answer()

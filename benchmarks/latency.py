@@ -29,7 +29,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from common.children import Child
-from common.devices import ECHO_BYTES, EchoDevices, track
+from common.devices import ECHO_BYTES, FRAME_BYTES, EchoDevices, track
 from common.floor import floor
 from common.nodes import serving
 from common.program import main, new_parser
@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> None:
 def _open(stack: ExitStack, options: argparse.Namespace) -> Mapping[str, Child]:
     """Start everything that is compared."""
     stages = {}
-    bare = stack.enter_context(floor("echo", ECHO_BYTES))
+    bare = stack.enter_context(floor("echo", FRAME_BYTES, ECHO_BYTES))
     if bare is not None:
         child = Child(track, EchoDevices, bare.port, options.devices, 1)
         stages[ECHO] = stack.enter_context(child)

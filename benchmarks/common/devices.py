@@ -32,6 +32,10 @@ from common.sockets import (
 EVENT = "like"
 POSTS = 100
 
+PAYLOAD_BYTES = 130  # of a frame with one event, whatever its numbers; spaces are JSON
+FRAME_BYTES = len(client_frame(b" " * PAYLOAD_BYTES))
+ECHO_BYTES = len(b'..{"type":"ack","acked":1000}')
+
 _ACKED = b'"acked":'
 
 
@@ -50,12 +54,11 @@ class Device:
 
     def send(self) -> None:
         """Send the next frame."""
-        first = self.sent + 1
-        self.socket.send(
-            client_frame(
-                b'{"type":"track","first":%d,"events":%b}' % (first, self.events)
-            )
+        payload = b'{"type":"track","first":%d,"events":%b}' % (
+            self.sent + 1,
+            self.events,
         )
+        self.socket.send(client_frame(payload.ljust(PAYLOAD_BYTES)))
 
 
 def _events(number: int, batch: int) -> bytes:
@@ -163,7 +166,7 @@ class Devices:
 
 
 class EchoDevices(Devices):
-    """Of floor.c: every frame is answered by one of ECHO_BYTES."""
+    """Of floor.c: every frame is answered by ECHO_BYTES."""
 
     def open(self, port: int, count: int) -> list[Socket]:
         return [connect(port, number) for number in range(count)]
@@ -191,9 +194,6 @@ class EchoDevices(Devices):
                 os.kill(pid, signal.SIGCONT)
             self.settle()
         return frames * len(self.all) * self.batch
-
-
-ECHO_BYTES = len(b'..{"type":"ack","acked":1000}')
 
 
 def track(
