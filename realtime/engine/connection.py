@@ -100,7 +100,7 @@ class Connection:
         self.keepalive: Any = None
         self.last_error: str | None = None  # of the client's making, for the log
         self._expiry: Any = None
-        self._waiting: deque[tuple[Command, int]] | None = None  # and their sizes
+        self._waiting: deque[tuple[Command | CommandError, int]] | None = None
         self._waiting_bytes = 0
         self._busy: asyncio.Task[None] | None = None
 
@@ -137,7 +137,10 @@ class Connection:
             else:
                 self._wait(command, len(data))
         except CommandError as exc:
-            self.fail(exc, exc.request)
+            if self._busy is None:
+                self.fail(exc, exc.request)
+            else:  # told in its turn, as every answer
+                self._wait(exc, len(data))
         except Disconnect as exc:
             self.close(exc.code, exc.reason)
         except InvalidUtf8 as exc:
@@ -217,7 +220,7 @@ class Connection:
             self._busy = None
             self._go_on()
 
-    def _wait(self, command: Command, size: int) -> None:
+    def _wait(self, command: Command | CommandError, size: int) -> None:
         if self._waiting is None:
             self._waiting = deque()
         was_full = self._full
@@ -242,7 +245,10 @@ class Connection:
             command, size = waiting.popleft()
             self._waiting_bytes -= size
             try:
-                self._handle(command)
+                if isinstance(command, CommandError):
+                    self.fail(command, command.request)
+                else:
+                    self._handle(command)
             except Disconnect as exc:
                 self.close(exc.code, exc.reason)
             except Exception:

@@ -70,6 +70,28 @@ async def test_mistakes_are_logged_at_the_end_without_their_values() -> None:
         assert "secret" not in str(line)
 
 
+async def test_mistakes_are_answered_in_their_turn() -> None:
+    """A message that is wrong does not overtake the command before it."""
+    async with running() as (node, _):
+        client = MemoryClient(node)
+        for message in (
+            b'{"type":"hello","id":1}',
+            b'{"type":"shout","id":2}',
+            b'{"type":"subscribe","id":3}',
+            b'{"type":"subscribe","id":4,"channel":"chat:a"}',
+        ):
+            client.send_raw(message)
+        await settle()
+
+        answers = [(one["type"], one["id"]) for one in client.take()]
+        assert answers == [
+            ("welcome", 1),
+            ("error", 2),
+            ("error", 3),
+            ("subscribed", 4),
+        ]
+
+
 async def test_no_mistakes_no_words_about_them() -> None:
     """The line of an ordinary end is short."""
     async with running() as (node, _):
