@@ -32,6 +32,8 @@ from tests.faults.support import (
 )
 from tests.signing import certificate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[ValkeyServer]:
