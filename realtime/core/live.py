@@ -157,6 +157,8 @@ class LiveState:
         now = self._advance(now)
         for at, count in counts:
             last = self._horizon.instance_of(at)
+            if last < self._first:  # let go of since the read was asked for
+                continue
             newest = self._counts.get(last)
             lost = count.rev < known.get((last, 0), 0)
             if lost:  # until they caught up with it, changes would not be news

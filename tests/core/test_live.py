@@ -434,6 +434,22 @@ def test_a_count_shows_what_the_ledger_has_lost() -> None:
     assert state.apply(change(None, rev=4), NOW)
 
 
+def test_a_count_that_comes_after_its_instance_was_let_go_is_no_news() -> None:
+    """
+    A read asked for just before an instance is forgotten does not tell it again.
+
+    The answer brought the final value back, and it was published a second time.
+    """
+    state = live("30s", measure="unique", of="user")
+    state.load_counts([(end, UniqueCount(0, 0)) for end, _ in state.unions(NOW)], NOW)
+    [old, *_] = [end for end, _ in state.unions(NOW) if end is not None]
+    later = NOW + 3600
+
+    state.load_counts([(old, UniqueCount(5, 5))], later)
+
+    assert [value.at for value in state.publications(later) if value.at == old] == []
+
+
 def test_a_sliding_count_is_read_again_at_every_step() -> None:
     """Where its members are is unknown, so it may fall at every step until it is 0."""
     state = live("3m/1m", measure="unique", of="user")
