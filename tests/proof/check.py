@@ -69,7 +69,13 @@ async def _ask(client: httpx.AsyncClient, answer: Answer) -> float | None:
     parameters: dict[str, str | float] = {**answer.dims, "window": answer.window}
     if answer.at is not None:
         parameters["at"] = answer.at
-    response = await client.get(f"/v1/counters/{answer.counter}", params=parameters)
+    path = f"/v1/counters/{answer.counter}"
+    try:
+        response = await client.get(path, params=parameters)
+    except httpx.TransportError:
+        # The server closes an idle connection while the request is on its way: HTTP
+        # leaves it to the client to ask again (RFC 9110, 9.2.2).
+        response = await client.get(path, params=parameters)
     response.raise_for_status()
     value = response.json()["value"]
     return None if value is None else float(value)
