@@ -89,7 +89,13 @@ class Events:
 
     async def _numbered(self, caller: Caller, body: Body) -> TrackResult:
         batch = _read(caller, body)
-        device = body.required("device", checks.device)
+        device = body.optional("device", checks.device)
+        if device is None:
+            refuse(
+                "device",
+                "is missing; number the batch with device and first, or send an "
+                "Idempotency-Key header",
+            )
         first = body.required("first", integer(1))
         lost = body.optional("lost", integer(0)) or 0
         if lost >= first:

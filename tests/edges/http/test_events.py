@@ -84,6 +84,16 @@ async def test_more_cannot_be_lost_than_there_are_numbers(world: World) -> None:
     assert (answer.status, answer.error["field"]) == (400, "lost")
 
 
+async def test_a_batch_without_a_number_is_told_both_ways(world: World) -> None:
+    """Neither a device nor a key: the refusal says how either is sent."""
+    answer = await world.post("/v1/events", {"events": [LIKE]}, KEY)
+    assert (answer.status, answer.error["field"]) == (400, "device")
+    assert answer.error["reason"] == (
+        "device: is missing; number the batch with device and first, or send an "
+        "Idempotency-Key header"
+    )
+
+
 async def test_a_bad_event_is_rejected_by_number(world: World) -> None:
     """One bad event of a batch is named with its number; the others count."""
     body = batch(times=1)
