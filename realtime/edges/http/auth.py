@@ -19,6 +19,9 @@ from realtime.edges.http.host import Host
 from realtime.edges.http.middleware import ACCESS_TOKEN
 from realtime.errors import PERMISSION_DENIED, UNAUTHORIZED, CommandError
 
+TOKEN_DOTS = 2
+"""A JSON Web Token has three parts with dots between them."""
+
 _TRUSTED = (Kind.BACKEND, Kind.DEVELOPER)
 
 
@@ -83,6 +86,8 @@ class Callers:
             found = self._host.api_keys.match(presented)
             if found is not None:
                 return Caller(BACKEND, found.name)
+            if presented.count(".") != TOKEN_DOTS:
+                return await self._stranger(presented)
         return Caller(await self._host.authenticator.authenticate(presented))
 
     async def backend(self, request: Request) -> Caller:
@@ -96,6 +101,19 @@ class Callers:
         if not caller.trusted:
             raise CommandError(PERMISSION_DENIED, "this needs an API key")
         return caller
+
+    async def _stranger(self, presented: str) -> Caller:
+        """Answer what may have been meant as a key: it need not look like a token."""
+        try:
+            return Caller(await self._host.authenticator.authenticate(presented))
+        except CommandError as exc:
+            if exc.code is not UNAUTHORIZED:
+                raise
+            raise CommandError(
+                UNAUTHORIZED,
+                "what the Authorization header presents is neither a known API key "
+                "nor a token",
+            ) from exc
 
     async def _backend(self, presented: str) -> Caller:
         found = self._host.api_keys.match(presented)

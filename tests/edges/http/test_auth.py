@@ -90,6 +90,20 @@ async def test_401_names_the_scheme(world: World) -> None:
     assert answer.error["name"] == "unauthorized"
 
 
+@pytest.mark.parametrize(
+    ("presented", "reason"),
+    [("wrong-key", "neither a known API key nor a token"), ("a.b.c", "token: ")],
+)
+async def test_a_wrong_bearer_is_named_for_what_it_looks_like(
+    world: World, presented: str, reason: str
+) -> None:
+    """What has no form of a token may have been meant as a key."""
+    answer = await world.get("/v1/counters", bearer(presented))
+    assert (answer.status, answer.error["name"]) == (401, "unauthorized")
+    assert reason in answer.error["reason"]
+    assert presented not in answer.error["reason"]
+
+
 async def test_an_expired_token_asks_for_a_new_one(world: World) -> None:
     """Expiry is told apart from other refusals: the app refreshes and repeats."""
     answer = await world.get("/v1/counters", bearer(token(expires_in_s=-600)))
