@@ -15,6 +15,7 @@ from realtime.errors import RealtimeError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 30.0
+KEY_HINT = "give --key or REALTIME_KEY"
 
 T = TypeVar("T")
 
@@ -101,7 +102,7 @@ async def ask(
         ) from exc
     if response.is_success:
         return _decoded(client, response)
-    raise refusal(response.status_code, response.content, response.headers)
+    raise refusal(response)
 
 
 def _decoded(client: httpx.AsyncClient, response: httpx.Response) -> Any:
@@ -114,17 +115,20 @@ def _decoded(client: httpx.AsyncClient, response: httpx.Response) -> Any:
         ) from exc
 
 
-def refusal(status: int, content: bytes, header: httpx.Headers) -> RemoteError:
-    """Put an error answer into one exception."""
+def refusal(response: httpx.Response) -> RemoteError:
+    """Put an error answer, which has been read, into one exception."""
+    status = response.status_code
     try:
-        error = orjson.loads(content)["error"]
+        error = orjson.loads(response.content)["error"]
         sentence = f"{error['name']}: {error['reason']}"
         expected = error.get("expected")
     except (orjson.JSONDecodeError, KeyError, TypeError):
         sentence, expected = f"the server answered {status}", None
+    if status in (401, 403) and "authorization" not in response.request.headers:
+        sentence += f"; {KEY_HINT}"
     retry_after_s = None
     if status in (429, 503):
-        retry_after_s = _seconds(header.get("retry-after"))
+        retry_after_s = _seconds(response.headers.get("retry-after"))
     return RemoteError(sentence, status, expected, retry_after_s)
 
 

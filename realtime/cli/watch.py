@@ -33,6 +33,10 @@ examples:
 CONNECT_TIMEOUT_S = 10.0
 SILENCE_S = 60.0  # the server says something every 15 s
 AGAIN_S = 1.0
+REDRAWS_PER_S = 1
+
+Latest = dict[str, tuple[object, float, int]]
+"""By channel: the data, when they came (monotonic, in seconds), how many changes."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -63,22 +67,32 @@ async def _as_lines(args: argparse.Namespace) -> None:
 
 
 async def _on_terminal(args: argparse.Namespace, console: Console) -> None:
-    latest: dict[str, tuple[object, float, int]] = {}
-    with Live(console=console, auto_refresh=False) as live:
+    latest: Latest = {}
+    with _live(console, latest) as live:
         async for event in _events(args):
             _, _, changes = latest.get(event["channel"], (None, 0.0, 0))
             latest[event["channel"]] = (event["data"], time.monotonic(), changes + 1)
-            live.update(_table(latest), refresh=True)
+            live.refresh()
 
 
-def _table(latest: dict[str, tuple[object, float, int]]) -> Table:
+def _live(console: Console, latest: Latest) -> Live:
+    """Draw *latest* when asked to, and every second, for the column ``last``."""
+    return Live(
+        console=console,
+        get_renderable=lambda: _table(latest) if latest else "",
+        refresh_per_second=REDRAWS_PER_S,
+    )
+
+
+def _table(latest: Latest) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("channel", style="cyan", no_wrap=True)
     table.add_column("value", justify="right", style="bold")
     table.add_column("changes", justify="right", style="dim")
     table.add_column("last", justify="right", style="dim")
     now = time.monotonic()
-    for channel, (data, at, changes) in latest.items():
+    # A copy, for the redrawing thread must not meet a channel that is just added.
+    for channel, (data, at, changes) in tuple(latest.items()):
         ago = format_duration(round(now - at))
         table.add_row(channel, _shown(data), str(changes), f"{ago} ago")
     return table
@@ -135,8 +149,8 @@ class Stream:
         request = self._client.stream("GET", "/v1/live", params=self._query)
         async with request as response:
             if not response.is_success:
-                content = await response.aread()
-                raise refusal(response.status_code, content, response.headers)
+                await response.aread()
+                raise refusal(response)
             self.opened = True
             kind = ""
             async for line in response.aiter_lines():

@@ -104,6 +104,20 @@ async def test_a_refusal_is_the_servers_own_sentence() -> None:
     assert caught.value.retry_after_s is None
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_gave_no_key_is_told_how(status: int) -> None:
+    """A refusal for want of a key names the option; with a key it does not."""
+    body = {"error": {"name": "unauthorized", "reason": "no"}}
+    async with client(lambda _: httpx.Response(status, json=body)) as opened:
+        with pytest.raises(RemoteError) as without:
+            await ask(opened, "GET", "/")
+        with pytest.raises(RemoteError) as with_key:
+            await ask(opened, "GET", "/", extra={"Authorization": "Bearer k"})
+
+    assert str(without.value) == "unauthorized: no; give --key or REALTIME_KEY"
+    assert str(with_key.value) == "unauthorized: no"
+
+
 @pytest.mark.parametrize(
     ("status", "header", "delay_s"),
     [(503, "7", 7.0), (429, "0", 0.1), (503, None, 1.0), (429, "soon", 1.0)],
