@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ examples:
 events.max_age, and counts what is older than a counter's lateness in totals only.
 Parquet needs pyarrow: pip install 'realtime[replay]'.
 """
+
+STOPPED = "stopped; run the same command again to go on"
+EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT
 
 
 def add_parser(subparsers: Any) -> None:
@@ -84,7 +88,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay; return the exit code: 1 when events were rejected."""
+    """Replay; return the exit code: 1 when events were rejected, 130 after Ctrl-C."""
     _check(args)
     plan = Plan.of(args)
     with open_rows(args.file) as rows, Progress(args.file.name, rows) as progress:
@@ -93,7 +97,15 @@ def run(args: argparse.Namespace) -> int:
             async with open_client(args) as client:
                 await replay(client, plan, rows, progress)
 
-        asyncio.run(main())
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            stopped = True
+        else:
+            stopped = False
+    if stopped:  # said below the bar, which has ended
+        print(STOPPED, file=sys.stderr)
+        return EXIT_INTERRUPTED
     print(progress.summary())
     return 1 if progress.rejected else 0
 
