@@ -30,8 +30,7 @@ help: ## Explain the targets
 # -- see it -------------------------------------------------------------------
 
 .PHONY: run
-run: $(VENV)/.run ## Start the server with the demonstration: open the address it prints
-	@echo "Starting http://$(HOST):$(PORT)/ (stop it with Ctrl-C)"
+run: $(VENV)/.run ## Start the demonstration (PORT=8081 for another port): open the address it prints
 	@exec $(BIN)/realtime serve --demo --host $(HOST) --port $(PORT)
 
 .PHONY: procfile
