@@ -39,7 +39,7 @@ examples:
 
 --keep-time sends the file's own times: the server rejects what is older than its
 events.max_age, and counts what is older than a counter's lateness in totals only.
-Parquet needs pyarrow: pip install 'realtime[replay]'.
+Parquet needs pyarrow: pip install '.[replay]' in a clone.
 """
 
 STOPPED = "stopped; run the same command again to go on"

@@ -116,7 +116,7 @@ def _parquet(path: Path) -> Rows:
         import pyarrow.parquet
     except ImportError:
         raise RemoteError(
-            "Parquet files need pyarrow: pip install 'realtime[replay]'"
+            "Parquet files need pyarrow: pip install '.[replay]' in a clone"
         ) from None
     try:
         file = pyarrow.parquet.ParquetFile(path)
