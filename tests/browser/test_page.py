@@ -31,6 +31,15 @@ def value(page: Page, channel: str) -> float | None:
     return float(text) if re.fullmatch(r"-?[\d.]+", text) else None
 
 
+def first_value(page: Page, channel: str) -> float:
+    """Wait until the card of *channel* shows a number, and return it."""
+    card = page.locator(f'[data-channel="{channel}"] .value')
+    expect(card).to_have_text(re.compile(r"\d"))
+    shown = value(page, channel)
+    assert shown is not None
+    return shown
+
+
 def expect_value(page: Page, channel: str, wanted: float) -> None:
     """Wait until the card of *channel* shows *wanted*."""
     card = page.locator(f'[data-channel="{channel}"] .value')
@@ -85,7 +94,7 @@ def test_the_button_sends_an_event(demo: Server, window: Window) -> None:
     """The page's own event is counted, and the page says that it arrived."""
     page = window.open(demo.url)
     expect_live(page)
-    before = value(page, LIKES) or 0
+    before = first_value(page, LIKES)
     page.click("#send")
     expect_value(page, LIKES, before + 1)
     expect(page.locator("#arrival")).to_contain_text("Your event arrived after")
@@ -98,7 +107,7 @@ def test_the_shown_command_sends_an_event(
     """Running the command as it is shown makes the counter rise by one."""
     page = window.open(demo.url)
     expect_live(page)
-    before = value(page, LIKES) or 0
+    before = first_value(page, LIKES)
     form = page.locator(".form", has=page.get_by_label(f"command with {tool}"))
     command = form.locator("code").inner_text()
     assert demo.url.rstrip("/") in command
