@@ -120,10 +120,11 @@ class LiveState:
         ):
             return False
         now = self._advance(now)
-        if key.bucket not in self._horizon.relevant(now):
+        bucket = key.bucket
+        if not self._first <= bucket <= self._horizon.last(now):
             return False
         # Of an older one than was ever read, other shards' cells would be missing.
-        if key.bucket < min(self._since, self._horizon.first_read(now)):
+        if bucket < self._since and bucket < self._horizon.first_read(now):
             return False
         return self._cells.put(
             key.bucket, ShardCell(change.shard, change.state, change.rev)

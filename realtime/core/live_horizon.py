@@ -40,7 +40,7 @@ class Horizon:
         """Return the oldest bucket that matters."""
         window = self._window
         if window.kind is not WindowKind.TUMBLING:
-            return window.buckets(now)[0]
+            return window.bucket(now) - window.span + 1
         late_s = min(self._lateness_s, MAX_LATE * window.step_s)
         return window.bucket(now - late_s - self._delay_s - RETAIN_S)
 
@@ -55,10 +55,9 @@ class Horizon:
         """Return the buckets of a full read, without older ones that are known."""
         return range(self.first_read(now), self._window.bucket(now) + self._ahead + 1)
 
-    def relevant(self, now: float) -> range:
-        """Return the buckets whose changes are taken: also some not begun yet."""
-        ahead = MAX_BEYOND if self._ahead else 0
-        return range(self.first(now), self._window.bucket(now) + ahead + 1)
+    def last(self, now: float) -> int:
+        """Return the newest bucket whose changes are taken: some have not begun yet."""
+        return self._window.bucket(now) + (MAX_BEYOND if self._ahead else 0)
 
     def instances(self, now: float) -> range:
         """Return the instances of a full read, by their last bucket."""
