@@ -18,8 +18,9 @@ The rows in memory are compared with `C echo`, those with Redis with `redis-py`,
 by the time of all processes together. Latencies are from when an event was due to the
 acknowledgement, at 2,000 events a second from all devices in turn.
 
-Finding (2026-11-23, two busy cores): memory 94 us for a single event and 29
-in a batch, Redis 104 and 25 of the node and 15 and 2.6 of Redis; C 13, redis-py 27.
+Finding (2026-11-23, two busy cores): in memory 69 us for a single event (5.6 times C)
+and 16 in a batch (1.3 times); with Redis 73 and 15 of the node and 14 and 2.5 of Redis,
+3.2 and 0.66 times redis-py.
 
     python benchmarks/ingest.py [--devices 1000] [--frames 10] [--turns 5]
 """

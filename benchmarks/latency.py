@@ -15,8 +15,8 @@ ticks of 100 ms. By turns, in one run, JSON, tokens checked, exact counting:
     Redis, one node  one node with Valkey
     Redis, two nodes devices on one node, watchers on the other
 
-Finding (2026-11-23, two shared cores, both busy): p50 1.3 ticks in memory, 1.6 with
-two nodes: the cadence of live channels drifts against the tick.
+Finding (2026-11-23, two shared cores, both busy): p50 and p99 in ticks 0.97 and 1.41
+in memory, 1.18 and 2.04 with one node and Valkey, 0.73 and 1.30 with two nodes.
 
     python benchmarks/latency.py [--devices 200] [--watchers 400] [--rate 2000]
 """
