@@ -18,9 +18,14 @@ The rows in memory are compared with `C echo`, those with Redis with `redis-py`,
 by the time of all processes together. Latencies are from when an event was due to the
 acknowledgement, at 2,000 events a second from all devices in turn.
 
-Finding (2026-11-23, two busy cores): in memory 69 us for a single event (5.6 times C)
-and 16 in a batch (1.3 times); with Redis 73 and 15 of the node and 14 and 2.5 of Redis,
-3.2 and 0.66 times redis-py.
+Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23), us per event:
+
+    C echo 14.4      memory: single 64.8 (4.5 times the floor), batches 16.3 (1.1)
+    redis-py 30.9    Redis: single 83.6, of which Redis 12.9 (2.7 times the floor),
+                     batches 16.3, of which Redis 2.2 (0.53)
+
+That is 15,400 single events and 61,500 in batches a second and core in memory, 12,000
+and 61,300 with Redis. Acknowledgements: p50 53 to 64 ms, p99 102 to 112.
 
     python benchmarks/ingest.py [--devices 1000] [--frames 10] [--turns 5]
 """

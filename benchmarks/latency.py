@@ -15,8 +15,12 @@ ticks of 100 ms. By turns, in one run, JSON, tokens checked, exact counting:
     Redis, one node  one node with Valkey
     Redis, two nodes devices on one node, watchers on the other
 
-Finding (2026-11-23, two shared cores, both busy): p50 and p99 in ticks 0.97 and 1.41
-in memory, 1.18 and 2.04 with one node and Valkey, 0.73 and 1.30 with two nodes.
+Finding (2026-11-23, two shared cores, half of their time others'; p50, p99, p99.9 in
+ticks): memory 0.77, 1.29, 1.73; Redis with one node 0.88, 1.50, 1.67, with two nodes
+0.90, 2.43, 3.16; C echo 0.01, 0.07, 0.21. The 200 acknowledgements and 400 pushes of a
+tick take the node some 20 ms, which is what p50 has over the ideal. With little to do
+(10 devices, 20 watchers, 100 events a second) it is 0.53, 1.00, 1.01 in memory and
+0.60, 1.02, 1.02 with two nodes.
 
     python benchmarks/latency.py [--devices 200] [--watchers 400] [--rate 2000]
 """
