@@ -22,7 +22,7 @@ from realtime.adapters.jwks import JWKS
 from realtime.clock import Clock, SystemClock
 from realtime.config import Config
 from realtime.core.access import Access
-from realtime.core.channels import NamespaceDefinition
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.tokens import ApiKeys
 from realtime.demo.player import EventDict, play
 from realtime.edges.http import routes

@@ -76,6 +76,16 @@ NO_DEVICE = ErrorCode(
     Retry.NEVER,
     "hello named no device, or the session may track nothing",
 )
+NOT_AVAILABLE = ErrorCode(
+    117, "not_available", Retry.NEVER, "the namespace does not offer this"
+)
+BLOCKED = ErrorCode(118, "blocked", Retry.LATER, "the user is blocked for a time")
+TOKEN_REVOKED = ErrorCode(
+    119, "token_revoked", Retry.REFRESH, "the token has been revoked"
+)
+ENDED_BY_BACKEND = ErrorCode(
+    120, "ended_by_backend", Retry.NEVER, "the backend ended the subscription"
+)
 
 BAD_EVENT = ErrorCode(
     200, "bad_event", Retry.NEVER, "the event is not an object as described"
@@ -135,6 +145,15 @@ OVERLOADED = CloseCode(4004, "overloaded", True, "this node is full")
 INTERNAL_CLOSE = CloseCode(
     4005, "internal", True, "the server failed; it has been logged"
 )
+ROTATED = CloseCode(
+    4006, "rotated", True, "the connection has reached its greatest age"
+)
+RECONNECT_ASKED = CloseCode(
+    4007, "reconnect_asked", True, "the backend asks the client to connect anew"
+)
+TOO_MANY_CONNECTIONS = CloseCode(
+    4008, "too_many_connections", True, "the user has as many connections as allowed"
+)
 BAD_FRAME = CloseCode(
     4500, "bad_frame", False, "the frame is no message in the codec agreed"
 )
@@ -143,6 +162,13 @@ EXPIRED_CLOSE = CloseCode(
     4502, "token_expired", False, "the token has expired: get a new one"
 )
 TOO_MANY_ERRORS = CloseCode(4503, "too_many_errors", False, "too many bad messages")
+DISCONNECTED = CloseCode(
+    4504, "disconnected", False, "the backend ended the connection"
+)
+BLOCKED_CLOSE = CloseCode(4505, "blocked", False, "the user is blocked for a time")
+REVOKED_CLOSE = CloseCode(
+    4506, "token_revoked", False, "the token has been revoked: get a new one"
+)
 
 CLOSE_CODES: tuple[CloseCode, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, CloseCode)

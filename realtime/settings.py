@@ -77,6 +77,11 @@ class LimitSettings:
     """
 
     max_connections: int = 20_000
+    max_connections_per_address: int = 0  # 0: no limit; phones share addresses
+    max_connections_per_user: int = 0  # on all nodes together; 0: no limit
+    connect_rate: int = 1_000  # new connections a second on one node; 0: no limit
+    connect_rate_per_address: int = 0
+    publish_rate: int = 100  # publications a second of one connection; 0: no limit
     max_frame_bytes: int = 256 * 1024  # one WebSocket message
     max_body_bytes: int = 1024 * 1024  # one HTTP body
     max_event_bytes: int = 32 * 1024
@@ -121,3 +126,71 @@ class LogSettings:
 
     format: str = "auto"  # auto | json | console; auto: console on a terminal
     level: str = "info"  # debug | info | warning | error
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """``[history]``: reading what was published; which channels keep it is theirs."""
+
+    max_page: int = 500  # publications in one reply
+    max_reply_bytes: int = 512 * 1024  # of data in one reply; at least one is told
+    check_s: float = 10.0  # how often positions are compared with the broker's
+    idempotency_ttl_s: float = 300.0  # a publication's key is remembered for this long
+    meta_ttl_s: float = 30 * 86400.0  # an unused channel keeps offset and epoch
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSettings:
+    """``[presence]``: who is there; which channels keep it is theirs."""
+
+    lease_s: float = 20.0  # the members of a node that died are gone after this
+    max_page: int = 1_000  # members in one reply
+
+
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """``[users]``: whether users are online, on any node."""
+
+    online: bool = False  # whether it is kept, and its changes published
+    linger_s: float = 10.0  # who comes back within this time was never away
+    # Where changes are published, such as "status:{user}"; without it, nowhere.
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    """``[drain]``: how connections are moved elsewhere: at a deploy, and with age."""
+
+    notice_s: float = 0.0  # readiness is red for this long before the first goodbye
+    over_s: float = 10.0  # the goodbyes are spread over this time
+    return_s: float = 5.0  # clients come back at a random time within this
+    max_age_s: float = 0.0  # connections older than about this are moved; 0: never
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """``[hooks]``: code of the developer's own, in this process or behind a URL."""
+
+    module: str | None = None  # Python module with functions of the known names
+    url: str | None = None  # the same questions by HTTP, signed
+    points: tuple[str, ...] = ()  # which questions are asked at the URL
+    secret: str | None = field(default=None, repr=False)  # signs what is sent there
+    secret_file: str | None = None
+    timeout_s: float = 2.0  # of one call
+    failures: int = 5  # in a row, after which nothing is asked for pause
+    pause_s: float = 10.0
+    on_failure: str = "deny"  # deny | allow: what an answer that fails to come means
+    max_waiting: int = 1_000  # calls under way; beyond, they fail at once
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """``[webhooks]``: telling a backend what happened, signed and repeated."""
+
+    url: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    secret_file: str | None = None
+    events: tuple[str, ...] = ()  # user_online, user_offline
+    timeout_s: float = 5.0
+    give_up_s: float = 300.0  # a notice that is not taken is repeated for this long
+    max_waiting: int = 10_000  # notices; beyond, the oldest is dropped and counted

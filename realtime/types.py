@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NewType, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -68,12 +69,39 @@ class Position:
     epoch: str
 
 
+class PublicationKind(IntEnum):
+    """What a publication is to its subscribers; the numbers travel between nodes."""
+
+    MESSAGE = 0  # somebody's data
+    JOIN = 1  # a member came: `data` is the member, as JSON
+    LEAVE = 2  # a member went: the same
+    GAP = 3  # made by each node for its own: what lies before `position` is lost
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """
     One message on a channel; ``data`` is JSON text whatever the subscriber's codec.
+
+    ``position`` is there when the channel has a history. ``tags`` are what filters and
+    conflation look at. ``sender`` is a connection that is not to receive it.
     """
 
     channel: Channel
     data: JSONText
     position: Position | None = None
+    tags: Mapping[str, str] | None = None
+    sender: ConnectionId | None = None
+    kind: PublicationKind = PublicationKind.MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    One connection that is present on a channel; ``info`` is what its token tells of
+    its user, as JSON text.
+    """
+
+    client: ConnectionId
+    user: UserId | None = None
+    info: JSONText | None = None

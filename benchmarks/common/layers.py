@@ -15,7 +15,7 @@ from realtime.engine.socket import Socket
 from realtime.settings import LimitSettings
 from realtime.testing.host import RecordingPeer, SimpleHost
 from realtime.testing.server import run_until_stopped
-from realtime.types import Channel, JSONText
+from realtime.types import Channel, JSONText, Publication
 from realtime.wire.frames import FrameKey, Opcode, PreparedPush, server_frame
 
 CHANNEL = Channel("bench:layers")
@@ -45,11 +45,11 @@ class _Peer(RecordingPeer):
 
     def _publish(self, way: bytes, data: JSONText) -> None:
         if way == b"hub":
-            self._hub.broadcast(CHANNEL, data)
+            self._hub.broadcast(Publication(CHANNEL, data))
         elif way == b"hub_latest":
             self._hub.broadcast_latest(CHANNEL, data)
         else:
-            frame = PreparedPush(CHANNEL, 1, data).frame(FrameKey.JSON)
+            frame = PreparedPush(1, Publication(CHANNEL, data)).frame(FrameKey.JSON)
             for socket in self._sockets:
                 socket.send(frame)
 

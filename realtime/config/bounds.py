@@ -25,6 +25,11 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "auth.leeway": (0.0, 300.0),
         "auth.grace": (0.0, _HOUR_S),
         "limits.max_connections": (1, 10_000_000),
+        "limits.max_connections_per_address": (0, 10_000_000),
+        "limits.max_connections_per_user": (0, 1_000_000),
+        "limits.connect_rate": (0, 1_000_000),
+        "limits.connect_rate_per_address": (0, 1_000_000),
+        "limits.publish_rate": (0, 1_000_000),
         "limits.max_frame": (_KIB, 64 * _MIB),
         "limits.max_body": (_KIB, 256 * _MIB),
         "limits.max_event": (64, 16 * _MIB),
@@ -47,6 +52,25 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "ledger.max_pending_events": (1, 100_000_000),
         "ledger.max_commit_events": (1, 1_000_000),
         "ledger.heal": (0.1, _HOUR_S),
+        "history.max_page": (1, 100_000),
+        "history.max_reply": (_KIB, 64 * _MIB),
+        "history.check": (0.1, _HOUR_S),
+        "history.idempotency_ttl": (1.0, 7 * _DAY_S),
+        "history.meta_ttl": (60.0, 3650 * _DAY_S),
+        "presence.lease": (1.0, _HOUR_S),
+        "presence.max_page": (1, 100_000),
+        "users.linger": (0.0, _HOUR_S),
+        "drain.notice": (0.0, 300.0),
+        "drain.over": (0.0, _HOUR_S),
+        "drain.return": (0.0, _HOUR_S),
+        "drain.max_age": (0.0, 30 * _DAY_S),
+        "hooks.timeout": (0.01, 60.0),
+        "hooks.failures": (1, 1_000_000),
+        "hooks.pause": (0.1, _HOUR_S),
+        "hooks.max_waiting": (1, 1_000_000),
+        "webhooks.timeout": (0.1, 60.0),
+        "webhooks.give_up": (0.0, 7 * _DAY_S),
+        "webhooks.max_waiting": (1, 10_000_000),
         "events.max_age": (1.0, 36500 * _DAY_S),  # a replay may be of old events
         "events.max_ahead": (0.0, _DAY_S),
     }
@@ -57,6 +81,7 @@ _RULES = ("token", "user", "anyone")
 CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "events.track": _RULES,
+        "hooks.on_failure": ("deny", "allow"),
         "logs.format": ("auto", "json", "console"),
         "logs.level": ("debug", "info", "warning", "error"),
     }
@@ -80,5 +105,5 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-SECRET = frozenset({"auth.hmac_secret", "redis.url"})
+SECRET = frozenset({"auth.hmac_secret", "redis.url", "hooks.secret", "webhooks.secret"})
 """Settings whose values are never quoted in an error, and hidden when shown."""

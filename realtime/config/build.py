@@ -15,11 +15,17 @@ from realtime.config.model import Config
 from realtime.config.problems import ConfigErrors, suggest
 from realtime.config.schema import SECTIONS, SETTINGS, TABLES, Setting
 from realtime.config.sources import PREFIX, Sources
-from realtime.core.channels import NamespaceDefinition
 from realtime.core.counters import CounterDefinition, CounterSet
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.errors import ConfigError
 
-_READ_FROM_FILES = (("auth", "hmac_secret"), ("auth", "public_key"), ("redis", "url"))
+_READ_FROM_FILES = (
+    ("auth", "hmac_secret"),
+    ("auth", "public_key"),
+    ("redis", "url"),
+    ("hooks", "secret"),
+    ("webhooks", "secret"),
+)
 _FILES = ("tls_cert", "tls_key")
 
 Defined = TypeVar("Defined")

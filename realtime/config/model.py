@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from realtime.config.render import render
-from realtime.core.channels import NamespaceDefinition
 from realtime.core.counters import CounterSet
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.settings import (
     ApiKey,
     AuthSettings,
+    DrainSettings,
     EventSettings,
+    HistorySettings,
+    HookSettings,
     LedgerSettings,
     LimitSettings,
     LogSettings,
+    PresenceSettings,
     RedisSettings,
     ServerSettings,
+    UserSettings,
+    WebhookSettings,
 )
 
 
@@ -35,6 +41,12 @@ class Config:
     limits: LimitSettings = field(default_factory=LimitSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     events: EventSettings = field(default_factory=EventSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    presence: PresenceSettings = field(default_factory=PresenceSettings)
+    users: UserSettings = field(default_factory=UserSettings)
+    drain: DrainSettings = field(default_factory=DrainSettings)
+    hooks: HookSettings = field(default_factory=HookSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     logs: LogSettings = field(default_factory=LogSettings)
     api_keys: tuple[ApiKey, ...] = ()
     namespaces: Mapping[str, NamespaceDefinition] = field(default_factory=dict)

@@ -17,12 +17,18 @@ from realtime.config.bounds import BOUNDS, CHOICES, EXAMPLES, SECRET
 from realtime.config.toml import quoted, to_toml
 from realtime.settings import (
     AuthSettings,
+    DrainSettings,
     EventSettings,
+    HistorySettings,
+    HookSettings,
     LedgerSettings,
     LimitSettings,
     LogSettings,
+    PresenceSettings,
     RedisSettings,
     ServerSettings,
+    UserSettings,
+    WebhookSettings,
 )
 from realtime.units import format_duration, parse_bytes, parse_duration_s
 
@@ -34,6 +40,12 @@ SECTIONS: Mapping[str, type[Any]] = MappingProxyType(
         "limits": LimitSettings,
         "ledger": LedgerSettings,
         "events": EventSettings,
+        "history": HistorySettings,
+        "presence": PresenceSettings,
+        "users": UserSettings,
+        "drain": DrainSettings,
+        "hooks": HookSettings,
+        "webhooks": WebhookSettings,
         "logs": LogSettings,
     }
 )
@@ -212,7 +224,23 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = MappingProxyType(
 TABLES: Mapping[str, Mapping[str, Form]] = MappingProxyType(
     {
         "api_keys": {"key": Form.TEXT, "key_file": Form.TEXT, "sha256": Form.LIST},
-        "namespaces": {"subscribe": Form.TEXT, "publish": Form.TEXT},
+        "namespaces": {
+            "subscribe": Form.TEXT,
+            "publish": Form.TEXT,
+            "history": Form.TEXT,
+            "members": Form.TEXT,
+            "history_size": Form.INTEGER,
+            "history_ttl": Form.TEXT,
+            "last_value": Form.SWITCH,
+            "presence": Form.SWITCH,
+            "join_leave": Form.SWITCH,
+            "linger": Form.TEXT,
+            "conflate": Form.TEXT,
+            "conflate_by": Form.TEXT,
+            "max_rate": Form.INTEGER,
+            "batch": Form.TEXT,
+            "overflow": Form.TEXT,
+        },
         "counters": {
             "event": Form.TEXT,
             "where": Form.TABLE,

@@ -14,21 +14,17 @@ from enum import Enum
 from functools import lru_cache
 from typing import Protocol
 
-from realtime.core.channels import (
-    LIVE,
-    NamespaceDefinition,
-    Rule,
-    check_channel,
-    namespace_of,
-)
+from realtime.core.channels import LIVE, Rule, check_channel, namespace_of
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.errors import (
+    NOT_AVAILABLE,
     PERMISSION_DENIED,
     UNKNOWN_CHANNEL,
     CommandError,
     ErrorCode,
 )
 from realtime.settings import EventSettings
-from realtime.types import UserId
+from realtime.types import JSONText, UserId
 
 
 class Patterns:
@@ -85,20 +81,29 @@ def _compile(texts: tuple[str, ...]) -> Patterns:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What a token grants: channels to subscribe and to publish to, events to track."""
+    """
+    What a token grants: channels to subscribe and to publish to, whose history to read
+    and whose members to see, and events to track.
+    """
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
     track: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     subscribable: Patterns = field(init=False, repr=False, compare=False)
     publishable: Patterns = field(init=False, repr=False, compare=False)
     trackable: Patterns = field(init=False, repr=False, compare=False)
+    readable: Patterns = field(init=False, repr=False, compare=False)
+    countable: Patterns = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, texts in (
             ("subscribable", self.subscribe),
             ("publishable", self.publish),
             ("trackable", self.track),
+            ("readable", self.history),
+            ("countable", self.members),
         ):
             object.__setattr__(self, name, _compile(texts))
 
@@ -117,12 +122,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a session acts for. ``expires_at`` is wall-clock seconds; None: never."""
+    """
+    Who a session acts for. ``expires_at`` is wall-clock seconds; None: never. ``info``
+    is what the token tells others of its user; ``issued_at`` when it was made.
+    """
 
     user: UserId | None
     expires_at: float | None
     grants: Grants
     kind: Kind
+    info: JSONText | None = None
+    issued_at: float | None = None
 
 
 ANONYMOUS = Identity(None, None, NOTHING, Kind.ANONYMOUS)
@@ -201,6 +211,47 @@ class Access:
         if not (_opens(rule, identity) or identity.grants.publishable.match(channel)):
             raise _denied(rule, "publish", f"publishing to {channel}")
 
+    def check_history(self, identity: Identity, channel: str) -> NamespaceDefinition:
+        """
+        Return what declares *channel*, unless *identity* may not read its history.
+
+        Raises:
+            CommandError: BAD_CHANNEL, UNKNOWN_CHANNEL, PERMISSION_DENIED, or
+                NOT_AVAILABLE where no history is kept.
+        """
+        definition = self._ordinary(identity, channel, "history")
+        rule = definition.history
+        if not (_opens(rule, identity) or identity.grants.readable.match(channel)):
+            raise _denied(rule, "history", f"reading the history of {channel}")
+        if not definition.keeps_history:
+            raise _not_kept(channel, "history", "history_size = 100")
+        return definition
+
+    def check_members(self, identity: Identity, channel: str) -> NamespaceDefinition:
+        """
+        Return what declares *channel*, unless *identity* may not see its members.
+
+        Raises:
+            CommandError: BAD_CHANNEL, UNKNOWN_CHANNEL, PERMISSION_DENIED, or
+                NOT_AVAILABLE where no presence is kept.
+        """
+        definition = self._ordinary(identity, channel, "members")
+        rule = definition.members
+        if not (_opens(rule, identity) or identity.grants.countable.match(channel)):
+            raise _denied(rule, "members", f"seeing the members of {channel}")
+        if not definition.presence:
+            raise _not_kept(channel, "presence", "presence = true")
+        return definition
+
+    def definition(self, identity: Identity, channel: str) -> NamespaceDefinition:
+        """
+        Return what declares *channel*, which is none of the live channels.
+
+        Raises:
+            CommandError: UNKNOWN_CHANNEL.
+        """
+        return self._definition(identity, channel)
+
     def may_track(self, identity: Identity, event_name: str) -> bool:
         """Whether *identity* may send events of this name."""
         return self.tracker(identity)(event_name)
@@ -214,6 +265,17 @@ class Access:
         if _opens(self._track, identity):
             return _anything
         return identity.grants.trackable.match
+
+    def _ordinary(
+        self, identity: Identity, channel: str, what: str
+    ) -> NamespaceDefinition:
+        check_channel(channel)
+        if namespace_of(channel) == LIVE:
+            raise _error(
+                NOT_AVAILABLE,
+                f"channel: {channel} is a live channel; it has no {what}",
+            )
+        return self._definition(identity, channel)
 
     def _watch_rule(self, channel: str) -> Rule:
         name = channel.removeprefix(f"{LIVE}:").partition(";")[0]
@@ -253,6 +315,15 @@ def _anything(name: str) -> bool:
 def _denied(rule: Rule, verb: str, doing: str) -> CommandError:
     needed = _NEEDED[rule].format(verb=verb)
     return _error(PERMISSION_DENIED, f"channel: {doing} needs {needed}")
+
+
+def _not_kept(channel: str, what: str, setting: str) -> CommandError:
+    namespace = namespace_of(channel)
+    return _error(
+        NOT_AVAILABLE,
+        f"channel: {channel} keeps no {what}; {setting} in [namespaces.{namespace}] "
+        "would",
+    )
 
 
 def _error(code: ErrorCode, reason: str) -> CommandError:

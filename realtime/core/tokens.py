@@ -15,7 +15,7 @@ from realtime.core.access import NOTHING, Grants, Identity, Kind
 from realtime.core.jws import Signed, TokenError, TokenProblem, invalid
 from realtime.core.keys import Algorithm, ApiKeys, Key, KeySet
 from realtime.settings import AuthSettings
-from realtime.types import UserId
+from realtime.types import JSONText, UserId
 
 __all__ = [
     "Algorithm",
@@ -30,6 +30,8 @@ __all__ = [
 
 MAX_GRANTS = 256
 MAX_TEXT_CHARS = 255
+MAX_INFO_BYTES = 2048
+"""Of what a token tells others of its user, as JSON: every member costs as much."""
 YEAR_10000 = 253_402_300_800.0
 """No time is later; a greater number is milliseconds taken for seconds."""
 
@@ -103,7 +105,19 @@ def identity_of(
     if claims.get("sub") is not None:
         user = UserId(_text("sub", claims["sub"]))
     kind = Kind.ANONYMOUS if user is None else Kind.USER
-    return Identity(user, expires_at, _grants(claims.get("realtime")), kind)
+    claim = claims.get("realtime")
+    if claim is None:
+        claim = {}
+    if not isinstance(claim, dict):
+        raise invalid("token: claim realtime must be an object of lists")
+    return Identity(
+        user,
+        expires_at,
+        _grants(claim),
+        kind,
+        _info(claim.get("info")),
+        _seconds("iat", claims.get("iat")),
+    )
 
 
 def _check_times(
@@ -140,16 +154,25 @@ def _check_audience(claims: Mapping[str, object], audience: str | None) -> None:
         raise invalid("token: aud does not name this server's audience")
 
 
-def _grants(claim: object) -> Grants:
-    if claim is None:
+def _grants(claim: Mapping[str, object]) -> Grants:
+    if claim.keys().isdisjoint(_VERBS):
         return NOTHING
-    if not isinstance(claim, dict):
-        raise invalid("token: claim realtime must be an object of lists")
-    return Grants(
-        _patterns("subscribe", claim.get("subscribe")),
-        _patterns("publish", claim.get("publish")),
-        _patterns("track", claim.get("track")),
-    )
+    return Grants(*(_patterns(verb, claim.get(verb)) for verb in _VERBS))
+
+
+_VERBS = ("subscribe", "publish", "track", "history", "members")
+
+
+def _info(value: object) -> JSONText | None:
+    if value is None:
+        return None
+    text = orjson.dumps(value)
+    if len(text) > MAX_INFO_BYTES:
+        raise invalid(
+            f"token: claim realtime.info has {len(text)} bytes as JSON, at most "
+            f"{MAX_INFO_BYTES} are taken"
+        )
+    return JSONText(text)
 
 
 def _patterns(verb: str, value: object) -> tuple[str, ...]:

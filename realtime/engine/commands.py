@@ -257,7 +257,7 @@ def publish(connection: Connection, command: Publish) -> Pending:
 async def _publish(connection: Connection, command: Publish) -> None:
     publication = Publication(command.channel, command.data)
     try:
-        await connection.services.broker.publish(command.channel, publication)
+        await connection.services.broker.publish(publication)
     except Unavailable as exc:
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     if command.id is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from realtime.types import Channel, JSONText
+from realtime.types import Channel, JSONText, Publication
 from realtime.wire.frames import FrameKey, PreparedPush
 
 
@@ -91,12 +91,12 @@ class Hub:
         if not topic.groups:
             del self._topics[channel]
 
-    def broadcast(self, channel: Channel, data: JSONText) -> int:
+    def broadcast(self, publication: Publication) -> int:
         """Write a publication to every subscriber; return how many there were."""
-        topic = self._topics.get(channel)
+        topic = self._topics.get(publication.channel)
         if topic is None:
             return 0
-        prepared = PreparedPush(channel, topic.number, data)
+        prepared = PreparedPush(topic.number, publication)
         delivered = 0
         for key, group in topic.groups.items():
             frame = prepared.frame(key)
@@ -114,7 +114,7 @@ class Hub:
         if topic is None:
             return 0
         number = topic.number
-        prepared = PreparedPush(channel, number, data)
+        prepared = PreparedPush(number, Publication(channel, data))
         delivered = 0
         for key, group in topic.groups.items():
             frame = prepared.frame(key)

@@ -296,7 +296,7 @@ class Node:
         Raises:
             BrokerUnavailable: If it may not have been handed over.
         """
-        await self.parts.broker.publish(channel, Publication(channel, data))
+        await self.parts.broker.publish(Publication(channel, data))
 
     async def track(
         self,

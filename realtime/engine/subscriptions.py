@@ -118,7 +118,7 @@ class Subscriptions:
 
     def deliver(self, publication: Publication) -> None:
         """Write a publication to its subscribers here."""
-        delivered = self._hub.broadcast(publication.channel, publication.data)
+        delivered = self._hub.broadcast(publication)
         self._metrics.publications.inc()
         self._metrics.deliveries.inc(delivered)
 

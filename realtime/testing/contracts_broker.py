@@ -47,7 +47,7 @@ class Received:
 
 async def publish(broker: Broker, data: bytes, channel: Channel = CHAT) -> None:
     """Publish *data* without a position."""
-    await broker.publish(channel, Publication(channel, JSONText(data)))
+    await broker.publish(Publication(channel, JSONText(data)))
 
 
 class BrokerContract:
@@ -81,7 +81,7 @@ class BrokerContract:
             Publication(CHAT, JSONText(b"[" + b"1," * 100_000 + b"1]")),
         ]
         for publication in sent:
-            await received.broker.publish(CHAT, publication)
+            await received.broker.publish(publication)
         await eventually(lambda: len(received.publications) == len(sent), "all arrive")
         assert received.publications == sent
 

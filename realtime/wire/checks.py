@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from math import isfinite
 
+from realtime.types import Position
 from realtime.wire.codecs import json_text
 
 Check = Callable[[object], object]
@@ -22,6 +23,11 @@ MAX_SAFE = 2**53 - 1
 _SHOWN_CHARS = 40
 _DEVICE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _SECRET = re.compile(r"[ -~]{16,128}")
+_TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+MAX_TAGS = 16
+MAX_TAG_CHARS = 128
+"""Of one tag's value."""
 
 
 class Wrong(Exception):
@@ -125,3 +131,46 @@ def token(value: object) -> str:
 def json(value: object) -> bytes:
     """Take anything, null too, and return it as JSON text."""
     return json_text(value)
+
+
+def switch(value: object) -> bool:
+    """Take true or false."""
+    if value is True or value is False:
+        return value
+    raise Wrong(f"must be true or false, not {shown(value)}")
+
+
+def anything(value: object) -> object:
+    """Take whatever it is; it is judged elsewhere."""
+    return value
+
+
+def position(value: object) -> Position:
+    """Take an object of ``offset`` and ``epoch``."""
+    if type(value) is not dict:
+        raise Wrong(f"must be an object of offset and epoch, not {shown(value)}")
+    offset, epoch = value.get("offset"), value.get("epoch")
+    if not (type(offset) is int and 0 <= offset <= MAX_SAFE):
+        raise Wrong(f"must have an offset from 0 to {MAX_SAFE}, not {shown(offset)}")
+    if not (type(epoch) is str and len(epoch) <= 64):
+        raise Wrong(f"must have an epoch as it was told, not {shown(epoch)}")
+    return Position(offset, epoch)
+
+
+def tags(value: object) -> dict[str, str]:
+    """Take an object of few and short strings."""
+    if type(value) is not dict:
+        raise Wrong(f"must be an object of strings, not {shown(value)}")
+    if len(value) > MAX_TAGS:
+        raise Wrong(f"must have at most {MAX_TAGS} tags, not {len(value)}")
+    for name, tag in value.items():
+        if not (type(name) is str and _TAG.fullmatch(name)):
+            raise Wrong(
+                f"must have names of 1 to 64 of A-Z a-z 0-9 _ . -, not {shown(name)}"
+            )
+        if not (type(tag) is str and len(tag) <= MAX_TAG_CHARS):
+            raise Wrong(
+                f"must have strings of at most {MAX_TAG_CHARS} characters, not "
+                f"{shown(tag)}"
+            )
+    return value

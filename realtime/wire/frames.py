@@ -15,7 +15,7 @@ from struct import Struct
 import msgpack
 import orjson
 
-from realtime.types import Channel, JSONText
+from realtime.types import Publication, PublicationKind
 
 _pack_short = Struct("!BB").pack
 _pack_medium = Struct("!BBH").pack
@@ -79,46 +79,85 @@ class PreparedPush:
     """
     One publication, ready for every subscriber of this node.
 
-    *number* is this node's short number for *channel*; *data* is JSON text on one line,
-    spliced in as it is. Make one per publication and ask for its frame per subscriber:
-    the first one to ask for a key pays for the encoding.
+    *number* is this node's short number for its channel; its data is JSON text on one
+    line, spliced in as it is. Make one per publication and ask for its frame per group
+    of subscribers: the first one to ask for a key pays for the encoding.
     """
 
-    __slots__ = ("_frames", "channel", "data", "number")
+    __slots__ = ("_frames", "number", "publication")
 
-    def __init__(self, channel: Channel, number: int, data: JSONText) -> None:
-        self.channel = channel
+    def __init__(self, number: int, publication: Publication) -> None:
         self.number = number
-        self.data = data
+        self.publication = publication
         self._frames: list[bytes | None] = [None, None, None]
 
     def frame(self, key: FrameKey) -> bytes:
         """Return the complete bytes for *key*; the same object at every call."""
-        # Hot: one call per subscriber and publication.
+        # Hot: one call per group of subscribers and publication.
         frame = self._frames[key]
         if frame is None:
             frame = self._frames[key] = _ENCODERS[key](self)
         return frame
 
 
+_TYPES = {
+    PublicationKind.MESSAGE: "push",
+    PublicationKind.JOIN: "join",
+    PublicationKind.LEAVE: "leave",
+    PublicationKind.GAP: "gap",
+}
+
+
+def _json_text(push: PreparedPush, channel: bytes) -> bytes:
+    publication = push.publication
+    position = publication.position
+    if publication.kind is PublicationKind.MESSAGE:
+        text = b'{"type":"push","channel":%b,"data":%b' % (channel, publication.data)
+        if position is not None:
+            text += b',"offset":%d' % position.offset
+        if publication.tags:
+            text += b',"tags":%b' % orjson.dumps(publication.tags)
+        return text + b"}"
+    if publication.kind is PublicationKind.GAP:
+        assert position is not None
+        epoch = orjson.dumps(position.epoch)
+        form = b'{"type":"gap","channel":%b,"offset":%d,"epoch":%b}'
+        return form % (channel, position.offset, epoch)
+    form = b'{"type":"%b","channel":%b,"member":%b}'
+    return form % (_TYPES[publication.kind].encode(), channel, publication.data)
+
+
 def _json_frame(push: PreparedPush) -> bytes:
-    payload = b'{"type":"push","channel":%d,"data":%b}' % (push.number, push.data)
-    return server_frame(Opcode.TEXT, payload)
+    return server_frame(Opcode.TEXT, _json_text(push, b"%d" % push.number))
 
 
 def _msgpack_frame(push: PreparedPush) -> bytes:
-    message = {
-        "type": "push",
-        "channel": push.number,
-        "data": orjson.loads(push.data),
-    }
+    publication = push.publication
+    position, kind = publication.position, publication.kind
+    message: dict[str, object] = {"type": _TYPES[kind], "channel": push.number}
+    if kind is PublicationKind.MESSAGE:
+        message["data"] = orjson.loads(publication.data)
+        if position is not None:
+            message["offset"] = position.offset
+        if publication.tags:
+            message["tags"] = dict(publication.tags)
+    elif kind is PublicationKind.GAP:
+        assert position is not None
+        message |= {"offset": position.offset, "epoch": position.epoch}
+    else:
+        message["member"] = orjson.loads(publication.data)
     payload: bytes = msgpack.packb(message)
     return server_frame(Opcode.BINARY, payload)
 
 
 def _sse_event(push: PreparedPush) -> bytes:
-    name = orjson.dumps(push.channel)
-    return b'event: push\ndata: {"channel":%b,"data":%b}\n\n' % (name, push.data)
+    channel = orjson.dumps(push.publication.channel)
+    if push.publication.kind is PublicationKind.MESSAGE:
+        # Without the type: the event's name says it.
+        text = _json_text(push, channel).replace(b'"type":"push",', b"", 1)
+        return b"event: push\ndata: %b\n\n" % text
+    name = _TYPES[push.publication.kind].encode()
+    return b"event: %b\ndata: %b\n\n" % (name, _json_text(push, channel))
 
 
 # Indexed by FrameKey.

@@ -8,11 +8,19 @@ gets a reply without one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from realtime.errors import CommandError, ErrorCode
-from realtime.types import Channel, DeviceId, JSONText, hot_value
+from realtime.types import (
+    Channel,
+    DeviceId,
+    JSONText,
+    Member,
+    Position,
+    Publication,
+    hot_value,
+)
 
 # -- commands ------------------------------------------------------------------
 
@@ -29,6 +37,8 @@ class Hello:
     sent_at: float | None = None  # the device's clock when this was sent
     keepalive_s: float | None = None
     client: str | None = None  # name and version of the SDK, for the log
+    # What to subscribe to at once: answered after welcome, as if each was sent alone.
+    subscriptions: Sequence[Subscribe] = ()
 
 
 @hot_value
@@ -49,8 +59,18 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """
+    ``since`` asks for what was published after it. ``interval_s``: at most one
+    publication per key and interval, the latest. ``filter`` is a tree over tags, as
+    decoded (core/filters.py compiles it). ``join_leave``: tell who comes and goes.
+    """
+
     channel: Channel
     id: int | None = None
+    since: Position | None = None
+    interval_s: float | None = None
+    filter: object | None = None
+    join_leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +81,50 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
+    """
+    ``idempotency_key`` makes repeating safe; ``version`` drops what is older than what
+    was published. With ``exclude_self`` it is not sent to this connection.
+    """
+
     channel: Channel
     data: JSONText
+    id: int | None = None
+    tags: Mapping[str, str] | None = None
+    idempotency_key: str | None = None
+    version: int | None = None
+    exclude_self: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory:
+    """
+    Read at most ``limit`` publications after ``since``, or before it with ``reverse``.
+
+    On the wire: ``history``. A limit of 0 asks for the position alone.
+    """
+
+    channel: Channel
+    id: int | None = None
+    since: Position | None = None
+    limit: int | None = None
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPresence:
+    """Who is there, a page at a time. On the wire: ``presence``."""
+
+    channel: Channel
+    id: int | None = None
+    limit: int | None = None
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPresenceStats:
+    """How many are there. On the wire: ``presence_stats``."""
+
+    channel: Channel
     id: int | None = None
 
 
@@ -78,7 +140,18 @@ class Refresh:
     id: int | None = None
 
 
-Command = Hello | Track | Subscribe | Unsubscribe | Publish | Ping | Refresh
+Command = (
+    Hello
+    | Track
+    | Subscribe
+    | Unsubscribe
+    | Publish
+    | ReadHistory
+    | ReadPresence
+    | ReadPresenceStats
+    | Ping
+    | Refresh
+)
 
 # -- replies and pushes --------------------------------------------------------
 
@@ -145,13 +218,37 @@ class SlowDown:
 @dataclass(frozen=True, slots=True)
 class Subscribed:
     """
-    ``number`` names the channel in pushes; ``data`` is a live channel's current value.
+    ``number`` names the channel in pushes; ``data`` is a live channel's current value,
+    or the last publication of a channel that keeps its last value.
+
+    ``position`` (on the wire: ``offset`` and ``epoch``) is told of channels with a
+    history: what comes next begins after it. ``recovered`` answers ``since``: true, and
+    ``publications`` are all that was missed; false, and what was missed is lost.
+    ``skips``: offsets may jump, since publications are filtered or merged.
     """
 
     channel: Channel
     number: int
     id: int | None = None
     data: JSONText | None = None
+    position: Position | None = None
+    recovered: bool | None = None
+    publications: Sequence[Publication] = ()
+    skips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovering:
+    """
+    More was missed than one reply may carry: these are the first of them.
+
+    The channel is not subscribed yet: subscribe again with ``since`` = ``position``.
+    """
+
+    channel: Channel
+    position: Position
+    publications: Sequence[Publication]
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +265,61 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Published:
+    """
+    ``position`` is the publication's; ``skipped`` says why it was not made:
+    "duplicate" or "stale".
+    """
+
     id: int | None = None
+    position: Position | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """
+    The reply to ``history``; on the wire: ``history``. ``complete`` is false when
+    something between ``since`` and the first publication is lost.
+    """
+
+    channel: Channel
+    position: Position  # of the newest publication ever made
+    publications: Sequence[Publication]
+    complete: bool
+    more: bool
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresencePage:
+    """The reply to ``presence``; with ``cursor``, there are further pages."""
+
+    channel: Channel
+    members: Sequence[Member]
+    id: int | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceCount:
+    """The reply to ``presence_stats``."""
+
+    channel: Channel
+    clients: int
+    users: int
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """
+    The server is about to close the connection, and not for anything the client did.
+
+    The client comes back ``after_s`` seconds later, which differ from client to client.
+    """
+
+    after_s: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +369,13 @@ Reply = (
     | Ack
     | SlowDown
     | Subscribed
+    | Recovering
     | Unsubscribed
     | Published
+    | HistoryPage
+    | PresencePage
+    | PresenceCount
+    | Goodbye
     | Pong
     | Refreshed
     | TokenExpired

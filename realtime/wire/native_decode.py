@@ -21,6 +21,9 @@ from realtime.wire.messages import (
     Hello,
     Ping,
     Publish,
+    ReadHistory,
+    ReadPresence,
+    ReadPresenceStats,
     Refresh,
     Subscribe,
     Track,
@@ -63,6 +66,31 @@ def _shape(command: type[Command], **check: Check) -> _Shape:
 _request_id = integer(0, MAX_SAFE)
 _channel = text(1, 4096)  # live ones may be so long, and the core knows them apart
 
+_SUBSCRIBE = _shape(
+    Subscribe,
+    channel=_channel,
+    id=_request_id,
+    since=checks.position,
+    interval_s=checks.duration,
+    filter=checks.anything,
+    join_leave=checks.switch,
+)
+
+
+def _subscriptions(value: object) -> tuple[object, ...]:
+    """Take an array of subscribe commands."""
+    return tuple(_nested(index, one) for index, one in enumerate(checks.array(value)))
+
+
+def _nested(index: int, value: object) -> Command:
+    if type(value) is not dict:
+        raise Wrong(f"must be objects, not {shown(value)} at {index}")
+    try:
+        return _fill(_SUBSCRIBE, value)
+    except CommandError as exc:
+        raise Wrong(f"at {index}: {exc.reason}") from None
+
+
 _SHAPES: Mapping[str, _Shape] = {
     "hello": _shape(
         Hello,
@@ -74,6 +102,7 @@ _SHAPES: Mapping[str, _Shape] = {
         sent_at=checks.moment,
         keepalive_s=checks.duration,
         client=text(0, 128),
+        subscriptions=_subscriptions,
     ),
     "track": _shape(
         Track,
@@ -83,9 +112,34 @@ _SHAPES: Mapping[str, _Shape] = {
         lost=integer(0, 2**53),
         sent_at=checks.moment,
     ),
-    "subscribe": _shape(Subscribe, channel=_channel, id=_request_id),
+    "subscribe": _SUBSCRIBE,
     "unsubscribe": _shape(Unsubscribe, channel=_channel, id=_request_id),
-    "publish": _shape(Publish, channel=text(1, 255), data=checks.json, id=_request_id),
+    "publish": _shape(
+        Publish,
+        channel=text(1, 255),
+        data=checks.json,
+        id=_request_id,
+        tags=checks.tags,
+        idempotency_key=text(1, 128),
+        version=integer(0, MAX_SAFE),
+        exclude_self=checks.switch,
+    ),
+    "history": _shape(
+        ReadHistory,
+        channel=_channel,
+        id=_request_id,
+        since=checks.position,
+        limit=integer(0, MAX_SAFE),
+        reverse=checks.switch,
+    ),
+    "presence": _shape(
+        ReadPresence,
+        channel=_channel,
+        id=_request_id,
+        limit=integer(1, MAX_SAFE),
+        cursor=text(0, 1024),
+    ),
+    "presence_stats": _shape(ReadPresenceStats, channel=_channel, id=_request_id),
     "ping": _shape(Ping, id=_request_id, sent_at=checks.moment),
     "refresh": _shape(Refresh, token=checks.token, id=_request_id),
 }
@@ -106,6 +160,10 @@ def to_command(value: object) -> Command:
     shape = _SHAPES.get(kind) if type(kind) is str else None
     if shape is None:
         raise _no_such_type(kind, value)
+    return _fill(shape, value)
+
+
+def _fill(shape: _Shape, value: Mapping[str, object]) -> Command:
     # Hot: once per message.
     values = []
     for name, check, default, nullable in shape.fields:

@@ -2,7 +2,7 @@
 The native dialect's replies: from messages to plain values.
 
 A reply is an object of its ``type``, its ``id`` and its other fields; what is None is
-left out.
+left out, and so are ``publications`` of none and ``skips`` of false.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 from realtime.errors import ErrorCode
-from realtime.types import JSONText
+from realtime.types import JSONText, Member, Position, Publication
 from realtime.wire.messages import (
     Ack,
     ErrorReply,
+    Goodbye,
+    HistoryPage,
     Limits,
     Pong,
+    PresenceCount,
+    PresencePage,
     Published,
+    Recovering,
     Refreshed,
     Rejection,
     Reply,
@@ -35,8 +40,13 @@ TYPES: Mapping[type[Reply], str] = {
     Ack: "ack",
     SlowDown: "slow_down",
     Subscribed: "subscribed",
+    Recovering: "recovering",
     Unsubscribed: "unsubscribed",
     Published: "published",
+    HistoryPage: "history",
+    PresencePage: "presence",
+    PresenceCount: "presence_stats",
+    Goodbye: "goodbye",
     Pong: "pong",
     Refreshed: "refreshed",
     TokenExpired: "token_expired",
@@ -69,19 +79,55 @@ def _plain(message: Reply | Limits | Rejection, embed: Embed) -> dict[str, objec
     for name in _FIELDS[type(message)]:
         value: object = getattr(message, name)
         match value:
+            case None | () | []:
+                pass
+            case False if name == "skips":
+                pass
             case int() | str() | float():
                 plain[name] = value
-            case None | ():
-                pass
             case bytes():
                 plain[name] = embed(JSONText(value))
             case ErrorCode():
                 plain |= _plain_error(value)
             case Limits():
                 plain[name] = _plain(value, embed)
+            case Position():
+                plain["offset"] = value.offset
+                plain["epoch"] = value.epoch
+            case list() | tuple():
+                plain[name] = [_item(one, embed) for one in value]
             case _:
-                assert isinstance(message, Ack)
-                plain[name] = [_plain(one, embed) for one in message.rejected]
+                raise AssertionError(f"{name}: {type(value)} has no form on the wire")
+    return plain
+
+
+def _item(item: object, embed: Embed) -> dict[str, object]:
+    match item:
+        case Publication():
+            return _publication(item, embed)
+        case Member():
+            return plain_member(item, embed)
+        case _:
+            assert isinstance(item, Rejection)
+            return _plain(item, embed)
+
+
+def _publication(publication: Publication, embed: Embed) -> dict[str, object]:
+    plain: dict[str, object] = {"data": embed(publication.data)}
+    if publication.position is not None:
+        plain["offset"] = publication.position.offset
+    if publication.tags:
+        plain["tags"] = dict(publication.tags)
+    return plain
+
+
+def plain_member(member: Member, embed: Embed) -> dict[str, object]:
+    """Return *member* as a plain object; *embed* stands in for JSON text within it."""
+    plain: dict[str, object] = {"client": member.client}
+    if member.user is not None:
+        plain["user"] = member.user
+    if member.info is not None:
+        plain["info"] = embed(member.info)
     return plain
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from realtime.config import Config, ConfigErrors, find_file, load
-from realtime.core.channels import NamespaceDefinition, Rule
+from realtime.core.channels import Rule
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.errors import ConfigError
 from tests.signing import SECRET
 

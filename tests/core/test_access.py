@@ -19,7 +19,8 @@ from realtime.core.access import (
     Kind,
     Patterns,
 )
-from realtime.core.channels import NamespaceDefinition, Rule
+from realtime.core.channels import Rule
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.errors import (
     BAD_CHANNEL,
     PERMISSION_DENIED,

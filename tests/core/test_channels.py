@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.core.channels import (
-    NamespaceDefinition,
-    Rule,
     check_channel,
     namespace_of,
 )
-from realtime.errors import BAD_CHANNEL, CommandError, ConfigError
+from realtime.errors import BAD_CHANNEL, CommandError
 
 
 @pytest.mark.parametrize(
@@ -78,42 +76,3 @@ def test_arbitrary_text_is_a_channel_or_a_documented_error(name):
     if error is not None:
         assert error.code is BAD_CHANNEL
         assert error.reason.isprintable()
-
-
-def test_a_namespace_is_closed_by_default():
-    """An empty table leaves everything to the token."""
-    definition = NamespaceDefinition.parse("chat", {})
-    assert definition == NamespaceDefinition("chat", Rule.TOKEN, Rule.TOKEN)
-
-
-def test_a_namespace_states_who_may_subscribe_and_publish():
-    """Both rules are read independently."""
-    definition = NamespaceDefinition.parse(
-        "chat", {"subscribe": "anyone", "publish": "user"}
-    )
-    assert definition.subscribe is Rule.ANYONE
-    assert definition.publish is Rule.USER
-
-
-@pytest.mark.parametrize(
-    "name, raw, key, told",
-    [
-        ("live", {}, "namespaces.live", "reserved"),
-        ("a b", {}, "namespaces.a b", "1 to 63 characters"),
-        ("chat", {"publsh": "user"}, "namespaces.chat.publsh", "mean publish?"),
-        ("chat", {"zzz": 1}, "namespaces.chat.zzz", "known are subscribe, publish"),
-        (
-            "chat",
-            {"publish": "all"},
-            "namespaces.chat.publish",
-            "\"anyone\"; got 'all'",
-        ),
-        ("chat", {"publish": ["user"]}, "namespaces.chat.publish", "must be one of"),
-    ],
-)
-def test_a_wrong_namespace_is_refused_by_its_key(name, raw, key, told):
-    """The error names the dotted key and what would be right."""
-    with pytest.raises(ConfigError) as caught:
-        NamespaceDefinition.parse(name, raw)
-    assert caught.value.key == key
-    assert told in caught.value.problem

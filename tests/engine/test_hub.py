@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.engine.hub import Hub
-from realtime.types import Channel, JSONText
+from realtime.types import Channel, JSONText, Publication
 from realtime.wire.frames import FrameKey
 
 NEWS = Channel("chat:news")
@@ -32,7 +32,7 @@ def test_broadcast_reaches_subscribers_of_the_channel_only() -> None:
     hub.join(NEWS, joined)
     hub.join(OTHER, elsewhere)
 
-    assert hub.broadcast(NEWS, DATA) == 1
+    assert hub.broadcast(Publication(NEWS, DATA)) == 1
     assert len(joined.pushed) == 1
     assert elsewhere.pushed == []
 
@@ -43,7 +43,7 @@ def test_frames_are_shared_between_subscribers_of_one_key() -> None:
     hub.join(NEWS, first)
     hub.join(NEWS, second)
 
-    hub.broadcast(NEWS, DATA)
+    hub.broadcast(Publication(NEWS, DATA))
 
     assert first.pushed[0] is second.pushed[0]
 
@@ -54,7 +54,7 @@ def test_each_frame_key_gets_its_own_bytes() -> None:
     hub.join(NEWS, text)
     hub.join(NEWS, binary)
 
-    assert hub.broadcast(NEWS, DATA) == 2
+    assert hub.broadcast(Publication(NEWS, DATA)) == 2
     assert text.pushed[0][0] == 0x81
     assert binary.pushed[0][0] == 0x82
 
@@ -85,7 +85,7 @@ def test_joining_twice_counts_once() -> None:
     hub.join(NEWS, subscriber)
 
     assert hub.subscriptions == 1
-    assert hub.broadcast(NEWS, DATA) == 1
+    assert hub.broadcast(Publication(NEWS, DATA)) == 1
 
 
 def test_leaving_empties_the_hub() -> None:
@@ -95,7 +95,7 @@ def test_leaving_empties_the_hub() -> None:
     hub.leave(NEWS, subscriber)
 
     assert (len(hub), hub.subscriptions, NEWS in hub) == (0, 0, False)
-    assert hub.broadcast(NEWS, DATA) == 0
+    assert hub.broadcast(Publication(NEWS, DATA)) == 0
 
 
 def test_leaving_without_having_joined_is_harmless() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Close, Frame
 from websockets.streams import StreamReader
 
-from realtime.types import Channel, JSONText
+from realtime.types import Channel, JSONText, Publication
 from realtime.wire.frames import (
     FrameKey,
     Opcode,
@@ -36,7 +36,7 @@ def parsed(data: bytes) -> Frame:
 
 def push(data: bytes = b'{"value":12}', channel: str = "live:likes") -> PreparedPush:
     """Make a push for a test."""
-    return PreparedPush(Channel(channel), 7, JSONText(data))
+    return PreparedPush(7, Publication(Channel(channel), JSONText(data)))
 
 
 # -- frames ----------------------------------------------------------------------------

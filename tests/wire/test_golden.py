@@ -22,7 +22,7 @@ from realtime.errors import (
     UNAVAILABLE,
     UNKNOWN_TYPE,
 )
-from realtime.types import Channel, DeviceId, JSONText
+from realtime.types import Channel, DeviceId, JSONText, Publication
 from realtime.wire.codecs import JSON, MSGPACK, Undecodable
 from realtime.wire.frames import FrameKey, PreparedPush, server_frame
 from realtime.wire.messages import (
@@ -156,8 +156,10 @@ REPLIES: dict[str, Reply] = {
 }
 
 PUSHES: dict[str, PreparedPush] = {
-    "push_live": PreparedPush(LIKES, 7, VALUE),
-    "push": PreparedPush(ROOM, 8, JSONText(b'{"text":"Hello, \xc3\xa9t\xc3\xa9!"}')),
+    "push_live": PreparedPush(7, Publication(LIKES, VALUE)),
+    "push": PreparedPush(
+        8, Publication(ROOM, JSONText(b'{"text":"Hello, \xc3\xa9t\xc3\xa9!"}'))
+    ),
 }
 
 

@@ -8,10 +8,20 @@ of several nodes use.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from realtime.adapters.broker.port import Broker, OnPublication
+from realtime.adapters.broker.port import (
+    PLAIN,
+    Broker,
+    History,
+    HistoryQuery,
+    Keep,
+    OnPublication,
+    Placed,
+    PublishOptions,
+)
 from realtime.errors import BrokerUnavailable
-from realtime.types import Channel, Publication
+from realtime.types import Channel, Position, Publication
 
 
 class Bus:
@@ -40,11 +50,25 @@ class MemoryBroker(Broker):
             self._open = True
             self._bus.brokers.append(self)
 
-    async def publish(self, channel: Channel, publication: Publication) -> None:
+    async def publish(
+        self, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Placed:
         if not self._open:
             raise BrokerUnavailable("the broker has not been started, or is closed")
         # Later, as with Redis: the publisher's own code must be through by then.
         asyncio.get_running_loop().call_soon(self._bus.deliver, publication)
+        return Placed()
+
+    async def history(
+        self, channel: Channel, query: HistoryQuery, keep: Keep
+    ) -> History:
+        raise BrokerUnavailable("history")
+
+    async def tops(self, channels: Sequence[Channel], keep: Keep) -> Sequence[Position]:
+        raise BrokerUnavailable("history")
+
+    async def forget(self, channel: Channel) -> None:
+        raise BrokerUnavailable("history")
 
     async def subscribe(self, channel: Channel) -> None:
         if not self._open:

@@ -5,21 +5,105 @@ The contract of a broker. Proved for every form by the suite in realtime/testing
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from realtime.types import Channel, Publication
+from realtime.types import Channel, Position, Publication
 
 OnPublication = Callable[[Publication], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """
+    What a channel keeps: the last *size* publications, none longer than *ttl_s*.
+
+    *meta_ttl_s* is how long an unused channel keeps its offset and epoch.
+    """
+
+    size: int
+    ttl_s: float
+    meta_ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """
+    How one publication is made.
+
+    *keep*: append it to the history; without it, it has no position. *idempotency_key*:
+    a publication on this channel with a key that was seen within *idempotency_ttl_s* is
+    not made again. *version*: one that is not greater than the greatest seen on this
+    channel under the same *version_epoch* is not made. A version needs *keep*.
+    """
+
+    keep: Keep | None = None
+    idempotency_key: str | None = None
+    idempotency_ttl_s: float = 300.0
+    version: int | None = None
+    version_epoch: str = ""
+
+
+PLAIN = PublishOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """
+    What became of a publication.
+
+    ``position`` is its place in the history; of a duplicate, that of the first one.
+    ``skipped`` says why it was not made: "duplicate" (its key was seen before) or
+    "stale" (its version was); None when it was.
+    """
+
+    position: Position | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """
+    Which publications to read: at most *limit* after *since* (exclusive), or before it
+    with *reverse*; from the oldest (the newest) when there is no *since*. A *limit* of
+    0 asks for the top position alone. *max_bytes* bounds their data; one is always
+    returned if there is any and *limit* allows it.
+    """
+
+    since: Position | None = None
+    limit: int = 100
+    reverse: bool = False
+    max_bytes: int = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """
+    A part of a channel's history, read at one instant.
+
+    ``top`` is the position of the newest publication ever made (offset 0: none yet).
+    ``complete``: nothing is missing between ``since`` and the first publication, and
+    the epochs agree; false means that what lies between has been trimmed or is of
+    another epoch (then ``publications`` is read from the oldest on). ``more``: there
+    are further ones in this direction beyond limit or bytes.
+    """
+
+    publications: Sequence[Publication]
+    top: Position
+    complete: bool = True
+    more: bool = False
+
+
 class Broker(ABC):
     """
-    Carries publications to every node that has subscribers.
+    Carries publications to every node that has subscribers, and keeps their history.
 
     Delivery is at most once per node; publications of one channel by one node arrive in
-    the order of publishing. The publishing node receives its own publications through
-    the same path, once. ``on_publication`` is called synchronously on the event loop
-    and must not raise. History and recovery will be further methods of this port.
+    the order of publishing. Those with a position arrive in the order of offsets, or
+    not at all: numbering and sending are one atomic step. Offsets grow by one; a
+    channel's *epoch* changes when its offsets start anew (the store has lost them).
+    The publishing node receives its own publications through the same path, once.
+    ``on_publication`` is called synchronously on the event loop and must not raise.
     """
 
     on_publication: OnPublication
@@ -29,12 +113,48 @@ class Broker(ABC):
         """Connect. Raises BrokerUnavailable when there is nobody to connect to."""
 
     @abstractmethod
-    async def publish(self, channel: Channel, publication: Publication) -> None:
+    async def publish(
+        self, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Placed:
         """
-        Hand over one publication.
+        Hand over one publication; its own ``position`` is ignored.
+
+        With an idempotency key or a version it may be repeated; otherwise it must not.
 
         Raises:
             BrokerUnavailable: If it may not have been handed over.
+        """
+
+    @abstractmethod
+    async def history(
+        self, channel: Channel, query: HistoryQuery, keep: Keep
+    ) -> History:
+        """
+        Read a part of what *channel*, which keeps *keep*, has kept.
+
+        A channel that nobody has published on gets its epoch by being read, so that
+        its position may be told.
+
+        Raises:
+            BrokerUnavailable: If it cannot be read.
+        """
+
+    @abstractmethod
+    async def tops(self, channels: Sequence[Channel], keep: Keep) -> Sequence[Position]:
+        """
+        Return the top position of each channel, in few round trips.
+
+        Raises:
+            BrokerUnavailable: If they cannot be read.
+        """
+
+    @abstractmethod
+    async def forget(self, channel: Channel) -> None:
+        """
+        Remove the kept publications; offset and epoch stay.
+
+        Raises:
+            BrokerUnavailable: If they may not have been removed.
         """
 
     @abstractmethod

@@ -7,11 +7,21 @@ pub/sub channel of its own channel; more fields may follow in later versions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import msgpack
 
-from realtime.adapters.broker.port import Broker, OnPublication
+from realtime.adapters.broker.port import (
+    PLAIN,
+    Broker,
+    History,
+    HistoryQuery,
+    Keep,
+    OnPublication,
+    Placed,
+    PublishOptions,
+)
 from realtime.adapters.redis.client import RedisLink, told_as
 from realtime.adapters.redis.keys import broker_channel, check_prefix
 from realtime.adapters.redis.pubsub import PubSub
@@ -36,10 +46,25 @@ class RedisBroker(Broker):
         with told_as(BrokerUnavailable):
             await self._pubsub.start()
 
-    async def publish(self, channel: Channel, publication: Publication) -> None:
+    async def publish(
+        self, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Placed:
+        channel = publication.channel
         data = encode_publication(publication)
         with told_as(BrokerUnavailable):
             await self._link.publish(broker_channel(self._prefix, channel), data)
+        return Placed()
+
+    async def history(
+        self, channel: Channel, query: HistoryQuery, keep: Keep
+    ) -> History:
+        raise BrokerUnavailable("history")
+
+    async def tops(self, channels: Sequence[Channel], keep: Keep) -> Sequence[Position]:
+        raise BrokerUnavailable("history")
+
+    async def forget(self, channel: Channel) -> None:
+        raise BrokerUnavailable("history")
 
     async def subscribe(self, channel: Channel) -> None:
         name = broker_channel(self._prefix, channel)

@@ -36,7 +36,7 @@ from realtime.errors import (
     UNAVAILABLE,
     CommandError,
 )
-from realtime.types import Channel
+from realtime.types import Channel, Publication
 from realtime.wire.frames import FrameKey, PreparedPush
 
 KEEPALIVE_S = 15.0
@@ -183,7 +183,9 @@ class EventStream(Response):
         joined = await self._host.subscribe(channel, self._reader)
         self._joined.append(joined.channel)
         if joined.data is not None:
-            first = PreparedPush(joined.channel, joined.number, joined.data)
+            first = PreparedPush(
+                joined.number, Publication(joined.channel, joined.data)
+            )
             self._reader.push_latest(joined.number, first.frame(FrameKey.SSE))
 
     def _leave(self) -> None:

@@ -15,9 +15,10 @@ from starlette.applications import Starlette
 
 from realtime.adapters.build import Adapters, open_adapters
 from realtime.core.access import Access
-from realtime.core.channels import NamespaceDefinition, Rule
+from realtime.core.channels import Rule
 from realtime.core.counters import CounterDefinition, CounterSet
 from realtime.core.keys import ApiKeys, KeySet
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator, StaticKeys
 from realtime.engine.node import Node, NodeParts

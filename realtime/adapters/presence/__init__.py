@@ -1,0 +1,1 @@
+"""Presence: who is on a channel, on whatever node."""

@@ -1,0 +1,138 @@
+"""
+The contract of presence. Proved for every form by the suite in realtime/testing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realtime.types import Channel, ConnectionId, Member, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """
+    What a join found.
+
+    ``first``: no other connection of this user was there, nor lingered (always true
+    for a member without a user). ``connections``: how many this user has there now.
+    ``gone``: who was found to have gone meanwhile; see ``Presence``.
+    """
+
+    first: bool
+    connections: int
+    gone: Sequence[Member] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A page of members in a stable order; ``cursor`` asks for the next; "" ends."""
+
+    members: Sequence[Member]
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceStats:
+    """How many connections, and how many users (those without one are not users)."""
+
+    clients: int
+    users: int
+
+
+class Presence(ABC):
+    """
+    Members by channel and node, each node's under one lease.
+
+    A node's members on a channel live as long as its lease there, which ``touch``
+    renews with one small command however many they are. Whoever's lease has ended, and
+    whoever has lingered long enough, is removed by the next call that touches the
+    channel, and returned as *gone* by exactly one call on any node: who gets them tells
+    the others. Of a user with several connections only the last to go is returned.
+    """
+
+    @abstractmethod
+    async def join(self, channel: Channel, member: Member, lease_s: float) -> Arrival:
+        """
+        Add *member*, or replace what is known of it; renews the lease.
+
+        Raises:
+            Unavailable: If it may not have been added.
+        """
+
+    @abstractmethod
+    async def leave(
+        self,
+        channel: Channel,
+        client: ConnectionId,
+        user: UserId | None,
+        linger_s: float = 0.0,
+    ) -> Sequence[Member]:
+        """
+        Remove a member of this node; return who has gone.
+
+        That is empty while its user has other connections there. With *linger_s* the
+        member stays for this long, as if there, and is gone only if its user has not
+        joined again by then, on any node. Leaving twice is harmless.
+
+        Raises:
+            Unavailable: If it may not have been removed; then its lease ends it, or a
+                ``restore`` without it.
+        """
+
+    @abstractmethod
+    async def touch(
+        self, counts: Sequence[tuple[Channel, int]], lease_s: float
+    ) -> tuple[Sequence[Channel], Sequence[tuple[Channel, Member]]]:
+        """
+        Renew this node's leases; *counts* says how many members each should have.
+
+        Returns the channels where the store has another number of this node's members
+        (it was restarted, or has given up the lease): ``restore`` them; and who is
+        gone.
+
+        Raises:
+            Unavailable: If that is unknown.
+        """
+
+    @abstractmethod
+    async def restore(
+        self, channel: Channel, members: Sequence[Member], lease_s: float
+    ) -> None:
+        """
+        Make this node's members on *channel* exactly *members*.
+
+        Raises:
+            Unavailable: If it may not have been done.
+        """
+
+    @abstractmethod
+    async def members(self, channel: Channel, limit: int, cursor: str = "") -> Members:
+        """
+        Return a page of at most *limit* members, on all nodes.
+
+        Who is there during the whole reading is told exactly once.
+
+        Raises:
+            ValueError: If *cursor* is none of ours.
+            Unavailable: If they cannot be read.
+        """
+
+    @abstractmethod
+    async def connections(self, channel: Channel, user: UserId) -> Sequence[Member]:
+        """Return the connections of *user* on *channel*. Raises Unavailable."""
+
+    @abstractmethod
+    async def stats(self, channel: Channel) -> PresenceStats:
+        """
+        Count, in time that does not grow with the number of members.
+
+        Raises:
+            Unavailable: If it cannot be read.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of what this form holds. Closing twice is harmless."""
