@@ -7,8 +7,8 @@ connection awaits before its next command. Errors are raised as CommandError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,12 +17,13 @@ from realtime.adapters.ledger.port import DeviceTaken
 from realtime.core.access import Identity
 from realtime.core.event_time import ClockOffset
 from realtime.core.session import Numbered, proofs_of
+from realtime.engine import channel_commands
 from realtime.engine.batches import Sender, Submission, judge_all
+from realtime.engine.channel_commands import Handler, Pending
 from realtime.engine.ingest import Busy
 from realtime.errors import (
     DEVICE_TAKEN,
     EXPIRED_CLOSE,
-    LIMIT_EXCEEDED,
     PERMISSION_DENIED,
     TOKEN_EXPIRED,
     UNAUTHORIZED_CLOSE,
@@ -31,21 +32,16 @@ from realtime.errors import (
     Disconnect,
     Unavailable,
 )
-from realtime.types import Channel, Event, Publication
+from realtime.types import Event
 from realtime.wire.messages import (
     Ack,
     Hello,
     Limits,
-    Publish,
-    Published,
     Refresh,
     Refreshed,
     Rejection,
     SlowDown,
-    Subscribe,
-    Subscribed,
     Track,
-    Unsubscribe,
     Unsubscribed,
     Welcome,
 )
@@ -54,8 +50,6 @@ if TYPE_CHECKING:
     from realtime.engine.connection import Connection
 
 log = structlog.get_logger(__name__)
-
-Pending = Coroutine[Any, Any, None] | None
 
 
 # -- hello -----------------------------------------------------------------------------
@@ -209,61 +203,6 @@ def _sender(connection: Connection) -> Sender:
     return Sender(device, identity.user, may_track)
 
 
-# -- channels --------------------------------------------------------------------------
-
-
-def subscribe(connection: Connection, command: Subscribe) -> Pending:
-    """Check, then join; the reply carries a live channel's current value."""
-    session, services = connection.session, connection.services
-    assert session.identity is not None
-    channel = services.subscriptions.canonical(command.channel)
-    services.access.check_subscribe(session.identity, channel)
-    session.check_room(channel)
-    return _subscribe(connection, command, channel)
-
-
-async def _subscribe(
-    connection: Connection, command: Subscribe, channel: Channel
-) -> None:
-    subscriptions = connection.services.subscriptions
-    joined = await subscriptions.subscribe(channel, connection.outbox)
-    connection.session.channels[channel] = joined.number
-    connection.reply(Subscribed(channel, joined.number, command.id, joined.data))
-
-
-def unsubscribe(connection: Connection, command: Unsubscribe) -> Pending:
-    """Leave at once; nothing of this channel follows the reply."""
-    channel = connection.services.subscriptions.canonical(command.channel)
-    connection.leave(channel)
-    connection.reply(Unsubscribed(channel, command.id))
-    return None
-
-
-def publish(connection: Connection, command: Publish) -> Pending:
-    """Check, then hand the publication to the broker."""
-    services = connection.services
-    assert connection.session.identity is not None
-    services.access.check_publish(connection.session.identity, command.channel)
-    size, limit = len(command.data), services.limits.max_publication_bytes
-    if size > limit:
-        raise CommandError(
-            LIMIT_EXCEEDED,
-            f"data: {size} bytes as JSON, at most {limit} are taken",
-            field="data",
-        )
-    return _publish(connection, command)
-
-
-async def _publish(connection: Connection, command: Publish) -> None:
-    publication = Publication(command.channel, command.data)
-    try:
-        await connection.services.broker.publish(publication)
-    except Unavailable as exc:
-        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
-    if command.id is not None:
-        connection.reply(Published(command.id))
-
-
 # -- the token -------------------------------------------------------------------------
 
 
@@ -292,15 +231,11 @@ async def _refresh(connection: Connection, command: Refresh) -> None:
             )
 
 
-Handler = Callable[[Any, Any], Pending]
-
 HANDLERS: Mapping[type, Handler] = {
     Hello: hello,
     Track: track,
-    Subscribe: subscribe,
-    Unsubscribe: unsubscribe,
-    Publish: publish,
     Refresh: refresh,
+    **channel_commands.HANDLERS,
 }
 
 __all__: Sequence[str] = ("HANDLERS",)

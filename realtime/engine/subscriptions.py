@@ -8,6 +8,7 @@ is made by every node for its own subscribers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime.adapters.broker.port import Broker
@@ -25,6 +26,8 @@ from realtime.types import Channel, JSONText, Publication
 SERVER = "server"
 STATS = Channel("server:stats")
 """Publishes what the nodes report, once a second."""
+
+Listener = Callable[[Publication], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Subscriptions:
         self._broker_channels: Interest[Channel] = Interest(
             broker.subscribe, broker.unsubscribe, tasks
         )
-        broker.on_publication = self.deliver
+        self._listeners: dict[Channel, list[Listener]] = {}
+        broker.on_publication = self._arrived
 
     def __len__(self) -> int:
         return self._hub.subscriptions
@@ -115,6 +119,45 @@ class Subscriptions:
 
     def _name(self, channel: Channel) -> LiveName:
         return parse_live(channel, self._counters)
+
+    # -- internal channels -------------------------------------------------------
+
+    async def listen(self, channel: Channel, listener: Listener) -> None:
+        """
+        Call *listener* with whatever is published on an internal channel (``@name``).
+
+        It is called synchronously and must not raise. Cancelling is safe.
+
+        Raises:
+            BrokerUnavailable: If the broker does not answer; it is not listened then.
+        """
+        self._listeners.setdefault(channel, []).append(listener)
+        try:
+            await self._broker_channels.acquire(channel)
+        except BaseException:
+            self._forget(channel, listener)
+            raise
+
+    def unlisten(self, channel: Channel, listener: Listener) -> None:
+        """Undo ``listen``, which must have returned."""
+        self._forget(channel, listener)
+        self._broker_channels.release(channel)
+
+    def _forget(self, channel: Channel, listener: Listener) -> None:
+        listeners = self._listeners[channel]
+        listeners.remove(listener)
+        if not listeners:
+            del self._listeners[channel]
+
+    # -- publications ------------------------------------------------------------
+
+    def _arrived(self, publication: Publication) -> None:
+        """Take what the broker brings."""
+        if publication.channel in self._listeners:
+            for listener in tuple(self._listeners[publication.channel]):
+                listener(publication)
+            return
+        self.deliver(publication)
 
     def deliver(self, publication: Publication) -> None:
         """Write a publication to its subscribers here."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from realtime.adapters.broker.memory import MemoryBroker
+from realtime.adapters.broker.port import PLAIN, Placed, PublishOptions
 from realtime.engine.node import Node
 from realtime.testing.client import MemoryClient
 from realtime.testing.clock import ManualClock, settle
@@ -39,10 +40,12 @@ class SlowBroker(MemoryBroker):
 
     gate: asyncio.Event
 
-    async def publish(self, channel: Channel, publication: Publication) -> None:
+    async def publish(
+        self, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Placed:
         """Hand it over, once the gate is open."""
         await self.gate.wait()
-        await super().publish(channel, publication)
+        return await super().publish(publication, options)
 
     async def subscribe(self, channel: Channel) -> None:
         """Subscribe, once the gate is open."""
