@@ -9,7 +9,8 @@ What can go wrong, numbered, and what the other side should do about it.
     `-- Unavailable           the broker, the ledger or the issuer cannot answer now
         |-- BrokerUnavailable
         |-- LedgerUnavailable
-        `-- KeysUnavailable
+        |-- KeysUnavailable
+        `-- HookUnavailable
 
 Numbers are part of the protocol (docs/reference/protocol.md): they never change
 meaning.
@@ -107,6 +108,9 @@ BAD_VALUE = ErrorCode(
 )
 EVENT_DENIED = ErrorCode(
     206, "event_denied", Retry.NEVER, "the token may not track this event"
+)
+EVENT_REFUSED = ErrorCode(
+    207, "event_refused", Retry.NEVER, "a hook of the server refused the event"
 )
 
 ERRORS: tuple[ErrorCode, ...] = tuple(
@@ -263,3 +267,11 @@ class LedgerUnavailable(Unavailable):
 
 class KeysUnavailable(Unavailable):
     """The issuer's keys cannot be had now: it is unknown whether a token is good."""
+
+
+class HookUnavailable(Unavailable):
+    """A hook of the developer's does not answer, so nobody knows what it would say."""
+
+    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s

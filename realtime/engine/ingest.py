@@ -25,6 +25,7 @@ from realtime.engine.batches import Batch, Origin, Submission
 from realtime.engine.metrics import Metrics
 from realtime.errors import (
     EVENT_DENIED,
+    EVENT_REFUSED,
     EVENT_TOO_OLD,
     LedgerUnavailable,
     RealtimeError,
@@ -37,7 +38,7 @@ RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
 SLOW_DOWN_S = 1.0
 
-PASSING = (EVENT_TOO_OLD.code, EVENT_DENIED.code)
+PASSING = (EVENT_TOO_OLD.code, EVENT_DENIED.code, EVENT_REFUSED.code)
 """Codes of rejections that a repetition may meet though the first batch did not."""
 
 # An enum's member costs more to look up than a name of the module.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 STANDARD_CODES = (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009)
 KNOWN_CODES = frozenset(STANDARD_CODES) | {one.code for one in CLOSE_CODES}
 
+Notify = Callable[[str, Mapping[str, object]], None]
+"""
+Tells the backend's webhook of an event (``user_online``), with what the notice says.
+
+Never waits and never raises; nothing happens unless ``webhooks.events`` names the event.
+"""
+
+
+def _nobody(event: str, body: Mapping[str, object]) -> None:
+    """Tell nobody: there is no webhook."""
+
 
 @dataclass(slots=True)
 class Services:
@@ -50,6 +62,7 @@ class Services:
     metrics: Metrics
     tasks: Tasks
     connections: set[Connection] = field(default_factory=set)
+    notify: Notify = _nobody
 
     @staticmethod
     def code_label(code: int) -> str:
