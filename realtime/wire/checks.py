@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import isfinite
+from typing import cast
 
-from realtime.types import Position
 from realtime.wire.codecs import json_text
 
 Check = Callable[[object], object]
@@ -26,12 +26,23 @@ _SECRET = re.compile(r"[ -~]{16,128}")
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 MAX_TAGS = 16
+"""Of one publication."""
+
 MAX_TAG_CHARS = 128
 """Of one tag's value."""
 
 
 class Wrong(Exception):
-    """A field's value is wrong; never leaves the decoder."""
+    """
+    A field's value is wrong; never leaves the decoder.
+
+    *within* is the path to what is wrong in the field, such as ``[3].channel``.
+    """
+
+    def __init__(self, problem: str, within: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.within = within
 
 
 def shown(value: object) -> str:
@@ -140,37 +151,28 @@ def switch(value: object) -> bool:
     raise Wrong(f"must be true or false, not {shown(value)}")
 
 
-def anything(value: object) -> object:
-    """Take whatever it is; it is judged elsewhere."""
-    return value
-
-
-def position(value: object) -> Position:
-    """Take an object of ``offset`` and ``epoch``."""
-    if type(value) is not dict:
-        raise Wrong(f"must be an object of offset and epoch, not {shown(value)}")
-    offset, epoch = value.get("offset"), value.get("epoch")
-    if not (type(offset) is int and 0 <= offset <= MAX_SAFE):
-        raise Wrong(f"must have an offset from 0 to {MAX_SAFE}, not {shown(offset)}")
-    if not (type(epoch) is str and len(epoch) <= 64):
-        raise Wrong(f"must have an epoch as it was told, not {shown(epoch)}")
-    return Position(offset, epoch)
+def mapping(value: object) -> dict[str, object]:
+    """Take an object; what is in it is judged elsewhere."""
+    if type(value) is dict:
+        return value
+    raise Wrong(f"must be an object, not {shown(value)}")
 
 
 def tags(value: object) -> dict[str, str]:
     """Take an object of few and short strings."""
-    if type(value) is not dict:
-        raise Wrong(f"must be an object of strings, not {shown(value)}")
-    if len(value) > MAX_TAGS:
-        raise Wrong(f"must have at most {MAX_TAGS} tags, not {len(value)}")
-    for name, tag in value.items():
-        if not (type(name) is str and _TAG.fullmatch(name)):
+    found = mapping(value)
+    if len(found) > MAX_TAGS:
+        raise Wrong(f"must have at most {MAX_TAGS} tags, not {len(found)}")
+    for name, tag in found.items():
+        if not _TAG.fullmatch(name):
             raise Wrong(
                 f"must have names of 1 to 64 of A-Z a-z 0-9 _ . -, not {shown(name)}"
             )
-        if not (type(tag) is str and len(tag) <= MAX_TAG_CHARS):
+        if type(tag) is not str:
+            raise Wrong(f"must be a string, not {shown(tag)}", f".{name}")
+        if len(tag) > MAX_TAG_CHARS:
             raise Wrong(
-                f"must have strings of at most {MAX_TAG_CHARS} characters, not "
-                f"{shown(tag)}"
+                f"must have at most {MAX_TAG_CHARS} characters, not {len(tag)}",
+                f".{name}",
             )
-    return value
+    return cast(dict[str, str], found)

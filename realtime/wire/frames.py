@@ -108,56 +108,59 @@ _TYPES = {
 }
 
 
-def _json_text(push: PreparedPush, channel: bytes) -> bytes:
-    publication = push.publication
-    position = publication.position
-    if publication.kind is PublicationKind.MESSAGE:
-        text = b'{"type":"push","channel":%b,"data":%b' % (channel, publication.data)
-        if position is not None:
-            text += b',"offset":%d' % position.offset
-        if publication.tags:
-            text += b',"tags":%b' % orjson.dumps(publication.tags)
-        return text + b"}"
-    if publication.kind is PublicationKind.GAP:
-        assert position is not None
-        epoch = orjson.dumps(position.epoch)
-        form = b'{"type":"gap","channel":%b,"offset":%d,"epoch":%b}'
-        return form % (channel, position.offset, epoch)
-    form = b'{"type":"%b","channel":%b,"member":%b}'
-    return form % (_TYPES[publication.kind].encode(), channel, publication.data)
-
-
 def _json_frame(push: PreparedPush) -> bytes:
-    return server_frame(Opcode.TEXT, _json_text(push, b"%d" % push.number))
+    kind = _TYPES[push.publication.kind].encode()
+    head = b'{"type":"%b","channel":%d' % (kind, push.number)
+    return server_frame(Opcode.TEXT, _json_text(head, push.publication))
+
+
+def _json_text(head: bytes, publication: Publication) -> bytes:
+    """Return *head*, which is an object up to the channel, with the rest of it."""
+    position, kind = publication.position, publication.kind
+    if kind is PublicationKind.GAP:
+        if position is None:
+            return b"%b}" % head
+        epoch = orjson.dumps(position.epoch)
+        return b'%b,"offset":%d,"epoch":%b}' % (head, position.offset, epoch)
+    if kind is not PublicationKind.MESSAGE:
+        return b'%b,"member":%b}' % (head, publication.data)
+    # One step that copies the data, however much of it there is.
+    offset = b"" if position is None else b',"offset":%d' % position.offset
+    tags = publication.tags
+    tagged = b',"tags":%b' % orjson.dumps(tags) if tags else b""
+    return b'%b,"data":%b%b%b}' % (head, publication.data, offset, tagged)
 
 
 def _msgpack_frame(push: PreparedPush) -> bytes:
-    publication = push.publication
-    position, kind = publication.position, publication.kind
-    message: dict[str, object] = {"type": _TYPES[kind], "channel": push.number}
-    if kind is PublicationKind.MESSAGE:
-        message["data"] = orjson.loads(publication.data)
-        if position is not None:
-            message["offset"] = position.offset
-        if publication.tags:
-            message["tags"] = dict(publication.tags)
-    elif kind is PublicationKind.GAP:
-        assert position is not None
-        message |= {"offset": position.offset, "epoch": position.epoch}
-    else:
-        message["member"] = orjson.loads(publication.data)
+    kind = _TYPES[push.publication.kind]
+    message = {"type": kind, "channel": push.number, **_rest(push.publication)}
     payload: bytes = msgpack.packb(message)
     return server_frame(Opcode.BINARY, payload)
 
 
+def _rest(publication: Publication) -> dict[str, object]:
+    """Return what follows the channel; the same as in `_json_text`."""
+    position, kind = publication.position, publication.kind
+    if kind is PublicationKind.GAP:
+        if position is None:
+            return {}
+        return {"offset": position.offset, "epoch": position.epoch}
+    if kind is not PublicationKind.MESSAGE:
+        return {"member": orjson.loads(publication.data)}
+    rest: dict[str, object] = {"data": orjson.loads(publication.data)}
+    if position is not None:
+        rest["offset"] = position.offset
+    if publication.tags:
+        rest["tags"] = publication.tags
+    return rest
+
+
 def _sse_event(push: PreparedPush) -> bytes:
-    channel = orjson.dumps(push.publication.channel)
-    if push.publication.kind is PublicationKind.MESSAGE:
-        # Without the type: the event's name says it.
-        text = _json_text(push, channel).replace(b'"type":"push",', b"", 1)
-        return b"event: push\ndata: %b\n\n" % text
+    # Without the type: the event's name says it.
+    head = b'{"channel":%b' % orjson.dumps(push.publication.channel)
     name = _TYPES[push.publication.kind].encode()
-    return b"event: %b\ndata: %b\n\n" % (name, _json_text(push, channel))
+    text = _json_text(head, push.publication)
+    return b"event: %b\ndata: %b\n\n" % (name, text)
 
 
 # Indexed by FrameKey.

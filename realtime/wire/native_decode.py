@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from realtime.errors import BAD_MESSAGE, UNKNOWN_TYPE, CommandError, ErrorCode
+from realtime.types import Position
 from realtime.wire import checks
 from realtime.wire.checks import MAX_SAFE, Check, Wrong, integer, kind_of, shown, text
 from realtime.wire.codecs import Undecodable
@@ -41,16 +42,19 @@ class _Field(NamedTuple):  # a tuple, since all of it is wanted at once
     nullable: bool
 
 
+Made = TypeVar("Made", covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    make: Callable[..., Command]
+class _Shape(Generic[Made]):
+    make: Callable[..., Made]
     fields: tuple[_Field, ...]
 
 
-def _shape(command: type[Command], **check: Check) -> _Shape:
+def _shape(make: type[Made], **check: Check) -> _Shape[Made]:
     # In the order of the dataclass: the values are given to it by position.
     return _Shape(
-        command,
+        make,
         tuple(
             _Field(
                 field.name,
@@ -58,40 +62,55 @@ def _shape(command: type[Command], **check: Check) -> _Shape:
                 _REQUIRED if field.default is MISSING else field.default,
                 field.name in _NULLABLE,
             )
-            for field in fields(command)
+            for field in fields(make)  # type: ignore[arg-type]
         ),
     )
 
 
+def _object(shape: _Shape[object]) -> Check:
+    """Take an object of this shape."""
+
+    def check(value: object) -> object:
+        found = checks.mapping(value)
+        try:
+            return _fill(shape, found)
+        except Wrong as exc:
+            raise Wrong(exc.problem, f".{exc.within}") from None
+
+    return check
+
+
+def _objects(shape: _Shape[object]) -> Check:
+    """Take an array of objects of this shape."""
+    check_one = _object(shape)
+
+    def check(value: object) -> tuple[object, ...]:
+        made = []
+        for index, one in enumerate(checks.array(value)):
+            try:
+                made.append(check_one(one))
+            except Wrong as exc:
+                raise Wrong(exc.problem, f"[{index}]{exc.within}") from None
+        return tuple(made)
+
+    return check
+
+
 _request_id = integer(0, MAX_SAFE)
 _channel = text(1, 4096)  # live ones may be so long, and the core knows them apart
+_position = _object(_shape(Position, offset=integer(0, MAX_SAFE), epoch=text(1, 64)))
 
 _SUBSCRIBE = _shape(
     Subscribe,
     channel=_channel,
     id=_request_id,
-    since=checks.position,
+    since=_position,
     interval_s=checks.duration,
-    filter=checks.anything,
+    filter=checks.mapping,
     join_leave=checks.switch,
 )
 
-
-def _subscriptions(value: object) -> tuple[object, ...]:
-    """Take an array of subscribe commands."""
-    return tuple(_nested(index, one) for index, one in enumerate(checks.array(value)))
-
-
-def _nested(index: int, value: object) -> Command:
-    if type(value) is not dict:
-        raise Wrong(f"must be objects, not {shown(value)} at {index}")
-    try:
-        return _fill(_SUBSCRIBE, value)
-    except CommandError as exc:
-        raise Wrong(f"at {index}: {exc.reason}") from None
-
-
-_SHAPES: Mapping[str, _Shape] = {
+_SHAPES: Mapping[str, _Shape[Command]] = {
     "hello": _shape(
         Hello,
         id=_request_id,
@@ -102,7 +121,7 @@ _SHAPES: Mapping[str, _Shape] = {
         sent_at=checks.moment,
         keepalive_s=checks.duration,
         client=text(0, 128),
-        subscriptions=_subscriptions,
+        subscriptions=_objects(_SUBSCRIBE),
     ),
     "track": _shape(
         Track,
@@ -128,7 +147,7 @@ _SHAPES: Mapping[str, _Shape] = {
         ReadHistory,
         channel=_channel,
         id=_request_id,
-        since=checks.position,
+        since=_position,
         limit=integer(0, MAX_SAFE),
         reverse=checks.switch,
     ),
@@ -160,23 +179,26 @@ def to_command(value: object) -> Command:
     shape = _SHAPES.get(kind) if type(kind) is str else None
     if shape is None:
         raise _no_such_type(kind, value)
-    return _fill(shape, value)
+    try:
+        return _fill(shape, value)
+    except Wrong as exc:
+        raise _bad(value, exc.within, exc.problem) from None
 
 
-def _fill(shape: _Shape, value: Mapping[str, object]) -> Command:
-    # Hot: once per message.
+def _fill(shape: _Shape[Made], value: Mapping[str, object]) -> Made:
+    # Hot: once per message. What is wrong lies within the field that is named first.
     values = []
     for name, check, default, nullable in shape.fields:
         given = value.get(name)
         if given is None and not (nullable and name in value):
             if default is _REQUIRED:
-                raise _bad(value, name, "is missing")
+                raise Wrong("is missing", name)
             values.append(default)
             continue
         try:
             values.append(check(given))
         except Wrong as exc:
-            raise _bad(value, name, str(exc)) from None
+            raise Wrong(exc.problem, name + exc.within) from None
     return shape.make(*values)
 
 

@@ -1,14 +1,15 @@
 """
 The native dialect's replies: from messages to plain values.
 
-A reply is an object of its ``type``, its ``id`` and its other fields; what is None is
-left out, and so are ``publications`` of none and ``skips`` of false.
+A reply is an object of its ``type``, its ``id`` and its other fields. A field that has
+its default, None or another, is left out; a position is two fields, ``offset`` and
+``epoch``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 
 from realtime.errors import ErrorCode
 from realtime.types import JSONText, Member, Position, Publication
@@ -55,14 +56,18 @@ TYPES: Mapping[type[Reply], str] = {
 """The ``type`` of each reply on the wire."""
 
 
-def _names(message: type[Reply | Limits | Rejection]) -> tuple[str, ...]:
+_Part = Limits | Rejection
+
+
+def _fields_of(message: type[Reply | _Part]) -> tuple[tuple[str, object], ...]:
     # The id comes first: people read these messages too.
-    names = [field.name for field in fields(message)]
-    return tuple(sorted(names, key=lambda name: name != "id"))
+    found = [(field.name, field.default) for field in fields(message)]
+    return tuple(sorted(found, key=lambda one: one[0] != "id"))
 
 
-_FIELDS: Mapping[type[Reply | Limits | Rejection], tuple[str, ...]] = {
-    message: _names(message) for message in (*TYPES, Limits, Rejection)
+# By message, the name and the default of each of its fields.
+_FIELDS: Mapping[type[Reply | _Part], tuple[tuple[str, object], ...]] = {
+    message: _fields_of(message) for message in (*TYPES, Limits, Rejection)
 }
 
 
@@ -74,37 +79,35 @@ def from_reply(message: Reply, embed: Embed) -> dict[str, object]:
     return {"type": TYPES[type(message)], **_plain(message, embed)}
 
 
-def _plain(message: Reply | Limits | Rejection, embed: Embed) -> dict[str, object]:
+def _plain(message: Reply | _Part, embed: Embed) -> dict[str, object]:
     plain: dict[str, object] = {}
-    for name in _FIELDS[type(message)]:
+    for name, default in _FIELDS[type(message)]:
         value: object = getattr(message, name)
+        if value is default:  # None, () and False are the same object everywhere
+            continue
         match value:
-            case None | () | []:
-                pass
-            case False if name == "skips":
-                pass
             case int() | str() | float():
                 plain[name] = value
             case bytes():
                 plain[name] = embed(JSONText(value))
+            case Position():
+                plain["offset"] = value.offset
+                plain["epoch"] = value.epoch
             case ErrorCode():
                 plain |= _plain_error(value)
             case Limits():
                 plain[name] = _plain(value, embed)
-            case Position():
-                plain["offset"] = value.offset
-                plain["epoch"] = value.epoch
-            case list() | tuple():
-                plain[name] = [_item(one, embed) for one in value]
             case _:
-                raise AssertionError(f"{name}: {type(value)} has no form on the wire")
+                assert isinstance(value, Sequence)
+                if value or default is MISSING:
+                    plain[name] = [_plain_item(one, embed) for one in value]
     return plain
 
 
-def _item(item: object, embed: Embed) -> dict[str, object]:
+def _plain_item(item: object, embed: Embed) -> dict[str, object]:
     match item:
         case Publication():
-            return _publication(item, embed)
+            return plain_publication(item, embed)
         case Member():
             return plain_member(item, embed)
         case _:
@@ -112,7 +115,8 @@ def _item(item: object, embed: Embed) -> dict[str, object]:
             return _plain(item, embed)
 
 
-def _publication(publication: Publication, embed: Embed) -> dict[str, object]:
+def plain_publication(publication: Publication, embed: Embed) -> dict[str, object]:
+    """Return *publication* as it stands in a list of one channel's publications."""
     plain: dict[str, object] = {"data": embed(publication.data)}
     if publication.position is not None:
         plain["offset"] = publication.position.offset
@@ -122,7 +126,7 @@ def _publication(publication: Publication, embed: Embed) -> dict[str, object]:
 
 
 def plain_member(member: Member, embed: Embed) -> dict[str, object]:
-    """Return *member* as a plain object; *embed* stands in for JSON text within it."""
+    """Return *member* as it stands in a list of one channel's members."""
     plain: dict[str, object] = {"client": member.client}
     if member.user is not None:
         plain["user"] = member.user

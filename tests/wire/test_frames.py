@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Close, Frame
 from websockets.streams import StreamReader
 
-from realtime.types import Channel, JSONText, Publication
+from realtime.types import Channel, JSONText, Position, Publication, PublicationKind
 from realtime.wire.frames import (
     FrameKey,
     Opcode,
@@ -37,6 +37,12 @@ def parsed(data: bytes) -> Frame:
 def push(data: bytes = b'{"value":12}', channel: str = "live:likes") -> PreparedPush:
     """Make a push for a test."""
     return PreparedPush(7, Publication(Channel(channel), JSONText(data)))
+
+
+def notice(kind: PublicationKind, position: Position | None = None) -> PreparedPush:
+    """Make a push of another kind than somebody's data."""
+    data = JSONText(b'{"client":"c-1"}')
+    return PreparedPush(7, Publication(Channel("chat:a"), data, position, kind=kind))
 
 
 # -- frames ----------------------------------------------------------------------------
@@ -148,6 +154,40 @@ def test_sse_push_is_one_event_that_names_its_channel() -> None:
     assert event == (
         b'event: push\ndata: {"channel":"live:a\\"b","data":{"value":12}}\n\n'
     )
+
+
+@pytest.mark.parametrize(
+    "publication",
+    [
+        Publication(Channel("chat:a"), JSONText(b"[1]"), Position(5, "e")),
+        Publication(Channel("chat:a"), JSONText(b"[1]"), tags={"a": '"', "b": "é"}),
+        Publication(Channel("chat:a"), JSONText(b"1"), Position(5, "e"), {"a": ""}),
+        Publication(Channel("chat:a"), JSONText(b"1"), tags={}),
+        *(notice(kind).publication for kind in PublicationKind),
+        *(notice(kind, Position(5, 'e"')).publication for kind in PublicationKind),
+    ],
+)
+def test_every_kind_of_push_says_the_same_in_each_form(
+    publication: Publication,
+) -> None:
+    """JSON, MessagePack and an event for a page have the same fields."""
+    one = PreparedPush(7, publication)
+    message = orjson.loads(parsed(one.frame(FrameKey.JSON)).data)
+
+    assert msgpack.unpackb(parsed(one.frame(FrameKey.MSGPACK)).data) == message
+    name, text = one.frame(FrameKey.SSE).removesuffix(b"\n\n").split(b"\ndata: ")
+    assert name == b"event: %b" % message.pop("type").encode()
+    assert orjson.loads(text) == {**message, "channel": "chat:a"}
+
+
+def test_gap_tells_where_the_reader_stands() -> None:
+    """With a position, what lies before it is lost; without one, just something."""
+    gap = PublicationKind.GAP
+    known = parsed(notice(gap, Position(5, "e")).frame(FrameKey.JSON)).data
+    unknown = parsed(notice(gap).frame(FrameKey.JSON)).data
+
+    assert known == b'{"type":"gap","channel":7,"offset":5,"epoch":"e"}'
+    assert unknown == b'{"type":"gap","channel":7}'
 
 
 @pytest.mark.parametrize("key", list(FrameKey))

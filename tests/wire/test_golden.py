@@ -22,19 +22,37 @@ from realtime.errors import (
     UNAVAILABLE,
     UNKNOWN_TYPE,
 )
-from realtime.types import Channel, DeviceId, JSONText, Publication
+from realtime.types import (
+    Channel,
+    ConnectionId,
+    DeviceId,
+    JSONText,
+    Member,
+    Position,
+    Publication,
+    PublicationKind,
+    UserId,
+)
 from realtime.wire.codecs import JSON, MSGPACK, Undecodable
 from realtime.wire.frames import FrameKey, PreparedPush, server_frame
 from realtime.wire.messages import (
     Ack,
     Command,
     ErrorReply,
+    Goodbye,
     Hello,
+    HistoryPage,
     Limits,
     Ping,
     Pong,
+    PresenceCount,
+    PresencePage,
     Publish,
     Published,
+    ReadHistory,
+    ReadPresence,
+    ReadPresenceStats,
+    Recovering,
     Refresh,
     Refreshed,
     Rejection,
@@ -49,13 +67,30 @@ from realtime.wire.messages import (
     Welcome,
 )
 from realtime.wire.native import JSON_V1, MSGPACK_V1
+from realtime.wire.native_encode import plain_member
 
 FILE = Path(__file__).parents[2] / "docs" / "reference" / "examples" / "native.json"
 
 LIKES = Channel("live:likes;post=42;window=5m")
 ROOM = Channel("chat:lobby")
+PRICES = Channel("prices:all")
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.c2lnbmF0dXJl"
 VALUE = JSONText(b'{"value":12,"at":1700000100.0,"rev":12,"final":false}')
+GREETING = JSONText(b'{"text":"Hello, \xc3\xa9t\xc3\xa9!"}')
+EPOCH = "m3Xq"
+MISSED = [
+    Publication(ROOM, JSONText(b'{"text":"Anybody here?"}'), Position(58, EPOCH)),
+    Publication(ROOM, GREETING, Position(59, EPOCH), {"lang": "fr"}),
+]
+ANNA = Member(ConnectionId("c-5kq0v7"), UserId("anna"), JSONText(b'{"name":"Anna"}'))
+SOMEBODY = Member(ConnectionId("c-81xm2d"))
+
+
+def presence_notice(member: Member, kind: PublicationKind) -> Publication:
+    """Make what tells that *member* came or went."""
+    data = JSON.encode(plain_member(member, JSON.embed))
+    return Publication(ROOM, JSONText(data), kind=kind)
+
 
 COMMANDS: dict[str, Command] = {
     "hello": Hello(
@@ -71,6 +106,14 @@ COMMANDS: dict[str, Command] = {
         device=DeviceId("phone-7f3a"), secret="Zk3vQ9x_hT2mLr8Y", sent_at=1700000000.25
     ),
     "hello_watcher": Hello(id=1, token=TOKEN),
+    "hello_resume": Hello(
+        id=1,
+        token=TOKEN,
+        device=DeviceId("phone-7f3a"),
+        acked=43,
+        sent_at=1700000060.5,
+        subscriptions=(Subscribe(LIKES, 2), Subscribe(ROOM, 3, Position(57, EPOCH))),
+    ),
     "track": Track(
         first=42,
         events=[
@@ -81,9 +124,41 @@ COMMANDS: dict[str, Command] = {
     ),
     "track_lost": Track(first=47, events=[{"name": "like"}], id=2, lost=3),
     "subscribe": Subscribe(LIKES, 3),
+    "subscribe_since": Subscribe(ROOM, 3, Position(57, EPOCH), join_leave=True),
+    "subscribe_filter": Subscribe(
+        PRICES,
+        8,
+        interval_s=0.5,
+        filter={
+            "any": [
+                {"tag": "symbol", "in": ["BTC", "ETH"]},
+                {
+                    "all": [
+                        {"tag": "volume", "gte": 1000},
+                        {"not": {"tag": "test", "exists": True}},
+                    ]
+                },
+            ]
+        },
+    ),
     "unsubscribe": Unsubscribe(LIKES, 4),
-    "publish": Publish(ROOM, JSONText(b'{"text":"Hello, \xc3\xa9t\xc3\xa9!"}'), 5),
+    "publish": Publish(ROOM, GREETING, 5),
     "publish_null": Publish(ROOM, JSONText(b"null")),
+    "publish_once": Publish(
+        ROOM, GREETING, 5, {"lang": "fr"}, "phone-7f3a.17", exclude_self=True
+    ),
+    "publish_version": Publish(
+        PRICES,
+        JSONText(b'{"BTC":67012.5}'),
+        9,
+        {"symbol": "BTC", "volume": "1200"},
+        version=8814,
+    ),
+    "history": ReadHistory(ROOM, 10, Position(40, EPOCH), 2),
+    "history_latest": ReadHistory(ROOM, 11, limit=20, reverse=True),
+    "presence": ReadPresence(ROOM, 12, 2),
+    "presence_next": ReadPresence(ROOM, 13, 2, "YzE3"),
+    "presence_stats": ReadPresenceStats(ROOM, 14),
     "ping": Ping(6, 1700000010.5),
     "refresh": Refresh(TOKEN, 7),
 }
@@ -127,11 +202,52 @@ REPLIES: dict[str, Reply] = {
     "slow_down": SlowDown(44, 1.5, "the ledger does not answer; events wait"),
     "subscribed": Subscribed(LIKES, 7, 3, VALUE),
     "subscribed_plain": Subscribed(ROOM, 8, 3),
+    "subscribed_position": Subscribed(ROOM, 8, 3, position=Position(57, EPOCH)),
+    "subscribed_recovered": Subscribed(
+        ROOM,
+        8,
+        3,
+        position=Position(59, EPOCH),
+        recovered=True,
+        publications=MISSED,
+    ),
+    "subscribed_not_recovered": Subscribed(
+        ROOM, 8, 3, position=Position(12, "p90s"), recovered=False
+    ),
+    "subscribed_last_value": Subscribed(
+        PRICES,
+        9,
+        8,
+        JSONText(b'{"BTC":67012.5}'),
+        Position(731, "a81c"),
+        skips=True,
+    ),
+    "recovering": Recovering(ROOM, Position(59, EPOCH), MISSED, 3),
     "unsubscribed": Unsubscribed(LIKES, 4),
     "unsubscribed_by_server": Unsubscribed(
         ROOM, None, PERMISSION_DENIED.code, "the new token does not grant chat:lobby"
     ),
     "published": Published(5),
+    "published_position": Published(5, Position(59, EPOCH)),
+    "published_duplicate": Published(5, Position(59, EPOCH), "duplicate"),
+    "history_page": HistoryPage(
+        ROOM,
+        Position(59, EPOCH),
+        [
+            Publication(
+                ROOM, JSONText(b'{"text":"Good morning"}'), Position(41, EPOCH)
+            ),
+            Publication(
+                ROOM, JSONText(b'{"text":"Good morning, Anna"}'), Position(42, EPOCH)
+            ),
+        ],
+        complete=True,
+        more=True,
+        id=10,
+    ),
+    "presence_page": PresencePage(ROOM, [ANNA, SOMEBODY], 12, "YzE3"),
+    "presence_count": PresenceCount(ROOM, 4, 3, 14),
+    "goodbye": Goodbye(3.5, "this process is about to stop"),
     "pong": Pong(1700000013.75, 1700000013.75, 6),
     "refreshed": Refreshed(7, 1700007200.0),
     "token_expired": TokenExpired(25.0),
@@ -143,8 +259,8 @@ REPLIES: dict[str, Reply] = {
     ),
     "error_without_id": ErrorReply(
         UNKNOWN_TYPE,
-        "type: must be one of hello, track, subscribe, unsubscribe, publish, ping, "
-        "refresh, not 'shout'",
+        "type: must be one of hello, track, subscribe, unsubscribe, publish, history, "
+        "presence, presence_stats, ping, refresh, not 'shout'",
         field="type",
     ),
     "error_gap": ErrorReply(
@@ -157,9 +273,22 @@ REPLIES: dict[str, Reply] = {
 
 PUSHES: dict[str, PreparedPush] = {
     "push_live": PreparedPush(7, Publication(LIKES, VALUE)),
-    "push": PreparedPush(
-        8, Publication(ROOM, JSONText(b'{"text":"Hello, \xc3\xa9t\xc3\xa9!"}'))
+    "push": PreparedPush(8, Publication(ROOM, GREETING)),
+    "push_position": PreparedPush(8, MISSED[1]),
+    "gap": PreparedPush(
+        8,
+        Publication(
+            ROOM,
+            JSONText(b"null"),
+            Position(120, EPOCH),
+            kind=PublicationKind.GAP,
+        ),
     ),
+    "gap_without_position": PreparedPush(
+        7, Publication(ROOM, JSONText(b"null"), kind=PublicationKind.GAP)
+    ),
+    "join": PreparedPush(8, presence_notice(ANNA, PublicationKind.JOIN)),
+    "leave": PreparedPush(8, presence_notice(SOMEBODY, PublicationKind.LEAVE)),
 }
 
 

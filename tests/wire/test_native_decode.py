@@ -7,7 +7,7 @@ from math import inf, nan
 import pytest
 
 from realtime.errors import BAD_MESSAGE, UNKNOWN_TYPE, CommandError
-from realtime.types import Channel, JSONText
+from realtime.types import Channel, JSONText, Position
 from realtime.wire.checks import MAX_SAFE, shown
 from realtime.wire.codecs import InvalidUtf8, Undecodable, json_text
 from realtime.wire.messages import (
@@ -15,6 +15,9 @@ from realtime.wire.messages import (
     Hello,
     Ping,
     Publish,
+    ReadHistory,
+    ReadPresence,
+    ReadPresenceStats,
     Refresh,
     Subscribe,
     Track,
@@ -34,6 +37,9 @@ REQUIRED: dict[str, dict[str, object]] = {
     "subscribe": {"channel": "chat:lobby"},
     "unsubscribe": {"channel": "chat:lobby"},
     "publish": {"channel": "chat:lobby", "data": 1},
+    "history": {"channel": "chat:lobby"},
+    "presence": {"channel": "chat:lobby"},
+    "presence_stats": {"channel": "chat:lobby"},
     "ping": {},
     "refresh": {"token": "t"},
 }
@@ -60,10 +66,30 @@ BOUNDS: dict[tuple[str, str], tuple[list[object], list[object]]] = {
     ("track", "sent_at"): ([0], ["now"]),
     ("subscribe", "channel"): (["a", "é" * 4096], ["", "x" * 4097, 1, ["a"], True]),
     ("subscribe", "id"): ([0], ["0"]),
+    ("subscribe", "interval_s"): ([1, 0.001], [0, -1, "1", True, nan, inf]),
+    ("subscribe", "filter"): ([{}, {"tag": 1}], ["a", 1, [{}], True]),
+    ("subscribe", "join_leave"): ([True, False], [0, 1, "true", []]),
     ("unsubscribe", "channel"): (["a", "x" * 4096], ["", "x" * 4097, {}]),
     ("unsubscribe", "id"): ([0], [-1]),
     ("publish", "channel"): (["a", "x" * 255], ["", "x" * 256, False]),
     ("publish", "id"): ([0], [[]]),
+    ("publish", "tags"): (
+        [{}, {"a": ""}, {"A-Z_0.9": "é" * 128}, {str(n): "x" for n in range(16)}],
+        [[], "a", 1, {str(n): "x" for n in range(17)}, {"": "x"}, {"a b": "x"}],
+    ),
+    ("publish", "idempotency_key"): (["k", "é" * 128], ["", "x" * 129, 1, True]),
+    ("publish", "version"): ([0, MAX_SAFE], [-1, MAX_SAFE + 1, 1.0, True, "1"]),
+    ("publish", "exclude_self"): ([True, False], [0, "yes"]),
+    ("history", "channel"): (["a", "x" * 4096], ["", "x" * 4097]),
+    ("history", "id"): ([0], [-1]),
+    ("history", "limit"): ([0, MAX_SAFE], [-1, 1.0, True, "1"]),
+    ("history", "reverse"): ([True, False], [0, "yes"]),
+    ("presence", "channel"): (["a"], ["", 1]),
+    ("presence", "id"): ([0], ["1"]),
+    ("presence", "limit"): ([1, MAX_SAFE], [0, -1, 1.0, True]),
+    ("presence", "cursor"): (["", "x" * 1024], ["x" * 1025, 1]),
+    ("presence_stats", "channel"): (["a"], [""]),
+    ("presence_stats", "id"): ([0], [0.5]),
     ("ping", "id"): ([0], [0.5]),
     ("ping", "sent_at"): ([0], [{}]),
     ("refresh", "token"): (["t"], ["", "x" * 8193, 1]),
@@ -109,6 +135,9 @@ def test_values_within_bounds_are_taken(kind: str, field: str, value: object) ->
         ("subscribe", Subscribe(Channel("chat:lobby"))),
         ("unsubscribe", Unsubscribe(Channel("chat:lobby"))),
         ("publish", Publish(Channel("chat:lobby"), JSONText(b"1"))),
+        ("history", ReadHistory(Channel("chat:lobby"))),
+        ("presence", ReadPresence(Channel("chat:lobby"))),
+        ("presence_stats", ReadPresenceStats(Channel("chat:lobby"))),
         ("ping", Ping()),
         ("refresh", Refresh("t")),
     ],
@@ -156,6 +185,30 @@ def test_events_are_handed_on_as_they_are() -> None:
     assert command.events is events
 
 
+@pytest.mark.parametrize("kind", ["subscribe", "history"])
+@pytest.mark.parametrize("offset, epoch", [(0, "e"), (MAX_SAFE, "x" * 64)])
+def test_positions_are_taken(kind: str, offset: int, epoch: str) -> None:
+    """A position is an object of two fields; what else is in it is ignored."""
+    since = {"offset": offset, "epoch": epoch, "shiny": 1}
+    command = to_command(message(kind, since=since))
+
+    assert isinstance(command, Subscribe | ReadHistory)
+    assert command.since == Position(offset, epoch)
+
+
+def test_subscriptions_of_hello_are_subscribe_commands() -> None:
+    """Each has the fields of one, and its own id."""
+    one = {"channel": "chat:a", "id": 2, "since": {"offset": 5, "epoch": "e"}}
+    two = {"channel": "chat:b", "join_leave": True, "type": "subscribe"}
+
+    assert to_command(message("hello", subscriptions=[one, two])) == Hello(
+        subscriptions=(
+            Subscribe(Channel("chat:a"), 2, Position(5, "e")),
+            Subscribe(Channel("chat:b"), join_leave=True),
+        )
+    )
+
+
 # -- what is refused -------------------------------------------------------------------
 
 
@@ -166,6 +219,57 @@ def test_values_out_of_bounds_are_refused(kind: str, field: str, value: object) 
 
     assert (error.code, error.field) == (BAD_MESSAGE, field)
     assert error.reason.startswith(f"{field}: must ")
+
+
+@pytest.mark.parametrize(
+    "kind, fields, path, problem",
+    [
+        ("subscribe", {"since": 5}, "since", "must be an object, not 5"),
+        ("subscribe", {"since": {"epoch": "e"}}, "since.offset", "is missing"),
+        ("history", {"since": {"offset": 1}}, "since.epoch", "is missing"),
+        (
+            "history",
+            {"since": {"offset": -1, "epoch": "e"}},
+            "since.offset",
+            f"must be an integer from 0 to {MAX_SAFE}, not -1",
+        ),
+        (
+            "subscribe",
+            {"since": {"offset": 1, "epoch": ""}},
+            "since.epoch",
+            "must have 1 to 64 characters, not 0",
+        ),
+        ("publish", {"tags": {"a": 1}}, "tags.a", "must be a string, not 1"),
+        (
+            "publish",
+            {"tags": {"a": "x" * 129}},
+            "tags.a",
+            "must have at most 128 characters, not 129",
+        ),
+        ("hello", {"subscriptions": {}}, "subscriptions", "must be an array, not an o"),
+        (
+            "hello",
+            {"subscriptions": [{"channel": "a"}, 7]},
+            "subscriptions[1]",
+            "must be an object, not 7",
+        ),
+        ("hello", {"subscriptions": [{}]}, "subscriptions[0].channel", "is missing"),
+        (
+            "hello",
+            {"subscriptions": [{"channel": "a", "since": {"offset": 1}}]},
+            "subscriptions[0].since.epoch",
+            "is missing",
+        ),
+    ],
+)
+def test_what_is_wrong_within_a_field_is_named_by_its_path(
+    kind: str, fields: dict[str, object], path: str, problem: str
+) -> None:
+    """A list of five hundred subscriptions says which one is wrong, and where."""
+    error = refusal(message(kind, **fields))
+
+    assert (error.code, error.field) == (BAD_MESSAGE, path)
+    assert error.reason.startswith(f"{path}: {problem}")
 
 
 @pytest.mark.parametrize(
@@ -192,9 +296,7 @@ def test_unknown_type_is_answered_with_the_known_ones(kind: str) -> None:
     error = refusal({"type": kind, "id": 5})
 
     assert (error.code, error.field, error.request) == (UNKNOWN_TYPE, "type", 5)
-    assert (
-        "hello, track, subscribe, unsubscribe, publish, ping, refresh" in error.reason
-    )
+    assert ", ".join(REQUIRED) in error.reason
 
 
 @pytest.mark.parametrize("kind", [None, 1, True, ["hello"], {"hello": 1}])

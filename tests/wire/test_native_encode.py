@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from dataclasses import MISSING, fields
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -10,14 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import ERRORS, GAP, CommandError, ErrorCode
-from realtime.types import Channel, JSONText
+from realtime.types import (
+    Channel,
+    ConnectionId,
+    JSONText,
+    Member,
+    Position,
+    Publication,
+    UserId,
+)
 from realtime.wire.codecs import json_text
 from realtime.wire.messages import (
     Ack,
     ErrorReply,
+    Goodbye,
+    HistoryPage,
     Limits,
     Pong,
+    PresenceCount,
+    PresencePage,
     Published,
+    Recovering,
     Refreshed,
     Rejection,
     Reply,
@@ -103,10 +117,49 @@ def test_current_value_is_spliced_whatever_it_is(data: object) -> None:
     assert "data" not in said(Subscribed(channel, 7, 3))
 
 
+@pytest.mark.parametrize("none", [(), []])
+def test_lists_that_are_the_answer_are_told_when_empty(none: list[Publication]) -> None:
+    """What was asked for is there; what is a part of another reply is left out."""
+    channel, position = Channel("chat:a"), Position(0, "e")
+    page = HistoryPage(channel, position, none, complete=True, more=False)
+    subscribed = Subscribed(channel, 7, recovered=True, publications=none)
+
+    assert said(page)["publications"] == []
+    assert said(PresencePage(channel, ()))["members"] == []
+    assert said(Recovering(channel, position, none))["publications"] == []
+    assert "publications" not in said(subscribed)
+
+
+def test_facts_that_may_be_unknown_are_told_when_false() -> None:
+    """Only a default is left out: `skips` has one, `recovered` has none but unknown."""
+    channel = Channel("chat:a")
+
+    assert said(Subscribed(channel, 7, recovered=False))["recovered"] is False
+    assert "recovered" not in said(Subscribed(channel, 7))
+    assert "skips" not in said(Subscribed(channel, 7))
+    assert said(Subscribed(channel, 7, skips=True))["skips"] is True
+
+
 numbers = st.integers(0, 2**53)
 moments = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(max_size=30)
 texts = st.sampled_from([JSONText(b"null"), JSONText(b'{"value":1.5}')])
+channels = words.map(Channel)
+ids = st.none() | numbers
+positions = st.builds(Position, numbers, words)
+publications = st.builds(
+    Publication,
+    channels,
+    texts,
+    st.none() | positions,
+    st.none() | st.dictionaries(words, words, max_size=3),
+)
+members = st.builds(
+    Member,
+    words.map(ConnectionId),
+    st.none() | words.map(UserId),
+    st.none() | texts,
+)
 replies = st.one_of(
     st.builds(
         Welcome,
@@ -126,11 +179,36 @@ replies = st.one_of(
         Ack, numbers, st.lists(st.builds(Rejection, numbers, numbers, words, words))
     ),
     st.builds(SlowDown, numbers, moments, words),
-    st.builds(Subscribed, words.map(Channel), numbers, st.none() | numbers, texts),
-    st.builds(Unsubscribed, words.map(Channel), st.none() | numbers, numbers, words),
-    st.builds(Published, st.none() | numbers),
-    st.builds(Pong, moments, moments, st.none() | numbers),
-    st.builds(Refreshed, st.none() | numbers, st.none() | moments),
+    st.builds(
+        Subscribed,
+        channels,
+        numbers,
+        ids,
+        texts,
+        st.none() | positions,
+        st.none() | st.booleans(),
+        st.lists(publications, max_size=3),
+        st.booleans(),
+    ),
+    st.builds(Recovering, channels, positions, st.lists(publications, max_size=3), ids),
+    st.builds(Unsubscribed, channels, ids, numbers, words),
+    st.builds(Published, ids, st.none() | positions, st.none() | words),
+    st.builds(
+        HistoryPage,
+        channels,
+        positions,
+        st.lists(publications, max_size=3),
+        st.booleans(),
+        st.booleans(),
+        ids,
+    ),
+    st.builds(
+        PresencePage, channels, st.lists(members, max_size=3), ids, st.none() | words
+    ),
+    st.builds(PresenceCount, channels, numbers, numbers, ids),
+    st.builds(Goodbye, moments, words),
+    st.builds(Pong, moments, moments, ids),
+    st.builds(Refreshed, ids, st.none() | moments),
     st.builds(TokenExpired, moments),
     st.builds(
         ErrorReply,
@@ -147,23 +225,52 @@ replies = st.one_of(
 @settings(deadline=None)
 @given(message=replies)
 def test_every_reply_says_its_fields_in_both_codecs(message: Reply) -> None:
-    """What a client reads is the message, field by field; None is left out."""
+    """What a client reads is the message, field by field; defaults are left out."""
     plain = said(message)
 
     assert plain.pop("type") == TYPES[type(message)]
-    for name in message.__dataclass_fields__:
-        value = getattr(message, name)
-        match name:
-            case "error":
-                assert [plain.pop(key) for key in ("code", "name", "retry")] == [
-                    value.code,
-                    value.name,
-                    value.retry,
-                ]
-            case "data":
-                assert plain.pop(name) == orjson.loads(value)
-            case "limits" | "rejected":
-                assert plain.pop(name, []) == orjson.loads(orjson.dumps(value))
-            case _:
-                assert plain.pop(name, None) == value
+    for field in fields(message):
+        value = getattr(message, field.name)
+        told = () if value is None else in_words(field.name, value).items()
+        for name, word in told:
+            if name not in plain:
+                assert field.default is not MISSING
+                assert word in (field.default, [])
+            else:
+                assert plain.pop(name) == word
     assert plain == {}
+
+
+def in_words(name: str, value: Any) -> dict[str, object]:
+    """Return the fields on the wire by which one field of a message is told."""
+    match name:
+        case "error":
+            return {"code": value.code, "name": value.name, "retry": value.retry}
+        case "data":
+            return {name: orjson.loads(value)}
+        case "position":
+            return {"offset": value.offset, "epoch": value.epoch}
+        case "publications":
+            return {name: [a_publication(one) for one in value]}
+        case "members":
+            return {name: [a_member(one) for one in value]}
+        case "limits" | "rejected":
+            return {name: orjson.loads(orjson.dumps(value))}
+        case _:
+            return {name: value}
+
+
+def a_publication(one: Publication) -> dict[str, object]:
+    """Return a publication as a list of them has it."""
+    words: dict[str, object] = {"data": orjson.loads(one.data)}
+    if one.position is not None:
+        words["offset"] = one.position.offset
+    return {**words, "tags": one.tags} if one.tags else words
+
+
+def a_member(one: Member) -> dict[str, object]:
+    """Return a member as a list of them has it."""
+    words: dict[str, object] = {"client": one.client}
+    if one.user is not None:
+        words["user"] = one.user
+    return words if one.info is None else {**words, "info": orjson.loads(one.info)}

@@ -76,7 +76,7 @@ class Body:
         try:
             return check(self._fields[name])
         except Wrong as exc:
-            refuse(name, str(exc))
+            refuse(name + exc.within, str(exc))
 
 
 def integer(low: int) -> Callable[[object], int]:
