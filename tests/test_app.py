@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from realtime.adapters.blocks.memory import MemoryBlocks
 from realtime.adapters.broker.memory import MemoryBroker
 from realtime.adapters.build import Adapters
 from realtime.adapters.ledger.memory import MemoryLedger
@@ -72,7 +73,9 @@ def test_what_redis_may_lose_is_a_warning(
     """Acknowledged events are at stake; what is as it should be is only said."""
     config = config_of('[redis]\nurl = "redis://localhost"\n')
     ledger = MemoryLedger(config.counters, config.ledger)
-    adapters = Adapters(ledger, MemoryBroker(), MemoryRegistry(), durability)
+    adapters = Adapters(
+        ledger, MemoryBroker(), MemoryRegistry(), MemoryBlocks(), durability=durability
+    )
     with capture_logs() as lines:
         _tell(config, adapters)
     [line] = lines

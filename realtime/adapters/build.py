@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from realtime.adapters.blocks.memory import MemoryBlocks
+from realtime.adapters.blocks.port import Blocks
+from realtime.adapters.blocks.redis import RedisBlocks
 from realtime.adapters.broker.memory import MemoryBroker
 from realtime.adapters.broker.port import Broker
 from realtime.adapters.broker.redis import RedisBroker
@@ -34,6 +37,7 @@ class Adapters:
     ledger: Ledger
     broker: Broker
     registry: Registry
+    blocks: Blocks
     durability: str | None = None
     pubsub: PubSub | None = field(default=None, repr=False)
     link: RedisLink | None = field(default=None, repr=False)
@@ -51,6 +55,7 @@ class Adapters:
         await self.ledger.aclose()
         await self.broker.aclose()
         await self.registry.aclose()
+        await self.blocks.aclose()
         if self.pubsub is not None:
             await self.pubsub.aclose()
         if self.link is not None:
@@ -69,7 +74,10 @@ async def open_adapters(
     """
     if redis.url is None:
         return Adapters(
-            MemoryLedger(counters, ledger), MemoryBroker(), MemoryRegistry()
+            MemoryLedger(counters, ledger),
+            MemoryBroker(),
+            MemoryRegistry(),
+            MemoryBlocks(),
         )
     link = RedisLink(redis, name=f"{redis.prefix}:{node}")
     pubsub = PubSub(link, redis.prefix)
@@ -79,6 +87,7 @@ async def open_adapters(
             RedisLedger(link, pubsub, counters, ledger, redis.prefix),
             RedisBroker(link, pubsub, redis.prefix),
             RedisRegistry(link, redis.prefix),
+            RedisBlocks(link, redis.prefix),
             await link.durability(),
             pubsub,
             link,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.adapters.blocks.memory import MemoryBlocks
+from realtime.adapters.blocks.redis import RedisBlocks
 from realtime.adapters.broker.memory import MemoryBroker
 from realtime.adapters.broker.redis import RedisBroker
 from realtime.adapters.build import open_adapters
@@ -28,6 +30,7 @@ async def test_memory_without_a_url() -> None:
     assert isinstance(adapters.ledger, MemoryLedger)
     assert isinstance(adapters.broker, MemoryBroker)
     assert isinstance(adapters.registry, MemoryRegistry)
+    assert isinstance(adapters.blocks, MemoryBlocks)
     assert adapters.durability is None
     adapters.on_reconnected(lambda: None)
     await adapters.aclose()
@@ -41,6 +44,7 @@ async def test_redis_with_a_url(valkey: ValkeyServer) -> None:
     assert isinstance(adapters.ledger, RedisLedger)
     assert isinstance(adapters.broker, RedisBroker)
     assert isinstance(adapters.registry, RedisRegistry)
+    assert isinstance(adapters.blocks, RedisBlocks)
     assert adapters.durability == "appendonly no"
     await adapters.ledger.start()
     await adapters.broker.start()

@@ -17,6 +17,7 @@ from realtime.settings import RedisSettings
 from realtime.testing.servers import ValkeyCluster, ValkeyServer
 
 pytest.register_assert_rewrite(
+    "realtime.testing.contracts_blocks",
     "realtime.testing.contracts_broker",
     "realtime.testing.contracts_ledger_cells",
     "realtime.testing.contracts_ledger_changes",

@@ -1,1 +1,1 @@
-"""Blocks: who may not connect for a time, and whose tokens count no more."""
+"""Blocks: which users may not connect, and which tokens are no longer believed."""

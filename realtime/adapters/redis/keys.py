@@ -10,6 +10,7 @@ it all: marks, cells, members of unique counts, and the channels that tell of ch
     {realtime:0.3}:w:<counter>:<dims>                  channel: changes of a combination
     realtime:b:<channel>                               channel of the broker
     realtime:nodes                                     hash: reports of the nodes
+    realtime:blocks                                    hash: who is blocked or revoked
     realtime:ledger                                    how the ledger is laid out
     realtime:counters                                  hash: what cells mean, by counter
 """
@@ -80,3 +81,8 @@ def broker_channel(prefix: str, channel: Channel) -> bytes:
 def nodes_key(prefix: str) -> bytes:
     """Return the key of the registry."""
     return f"{prefix}:nodes".encode()
+
+
+def blocks_key(prefix: str) -> bytes:
+    """Return the key of the blocks."""
+    return f"{prefix}:blocks".encode()
