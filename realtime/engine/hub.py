@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from realtime.core.flow import DIRECT, Flow
 from realtime.types import Channel, JSONText, Publication
 from realtime.wire.frames import FrameKey, PreparedPush
 
@@ -64,8 +65,20 @@ class Hub:
     def __contains__(self, channel: Channel) -> bool:
         return channel in self._topics
 
-    def join(self, channel: Channel, subscriber: Subscriber) -> Topic:
-        """Add *subscriber*; joining twice counts once."""
+    def join(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow = DIRECT,
+        after: int = 0,
+    ) -> Topic:
+        """
+        Add *subscriber*, whose publications reach it by *flow*; joining twice counts
+        once.
+
+        *after* is the offset where the subscriber stands: publications up to it that
+        this hub was given before are not for it.
+        """
         topic = self._topics.get(channel)
         if topic is None:
             self._last_number += 1
