@@ -1,16 +1,17 @@
 """
 The broker through Redis pub/sub: PUBLISH on one server, SPUBLISH in a cluster.
 
-A publication travels as MessagePack ``[data]`` or ``[data, offset, epoch]`` on the
-pub/sub channel of its own channel; more fields may follow in later versions.
+What a channel keeps is a stream whose identifiers are the offsets, and beside it a hash
+with its position (lua/position.lua). Publishing with a history is one script: number,
+keep, trim, send. Plain publications are plain commands.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from functools import partial
-
-import msgpack
+from typing import Any
 
 from realtime.adapters.broker.port import (
     PLAIN,
@@ -22,11 +23,30 @@ from realtime.adapters.broker.port import (
     Placed,
     PublishOptions,
 )
+from realtime.adapters.broker.wire import (
+    decode_publication,
+    encode_publication,
+    join_publication,
+    split_publication,
+)
 from realtime.adapters.redis.client import RedisLink, told_as
-from realtime.adapters.redis.keys import broker_channel, check_prefix
+from realtime.adapters.redis.keys import (
+    broker_channel,
+    broker_history,
+    broker_meta,
+    broker_seen,
+    check_prefix,
+)
 from realtime.adapters.redis.pubsub import PubSub
+from realtime.adapters.redis.script import Script
 from realtime.errors import BrokerUnavailable
-from realtime.types import Channel, JSONText, Position, Publication
+from realtime.types import Channel, Position, Publication
+
+APPEND = Script.load(__package__, "append", begin="position")
+HISTORY = Script.load(__package__, "history", begin="position")
+ONCE = Script.load(__package__, "once")
+
+TOP = HistoryQuery(limit=0)
 
 
 class RedisBroker(Broker):
@@ -41,6 +61,7 @@ class RedisBroker(Broker):
         self._pubsub = pubsub
         self._prefix = check_prefix(prefix)
         self._channels: set[Channel] = set()
+        self._verb = "SPUBLISH" if link.is_cluster else "PUBLISH"
 
     async def start(self) -> None:
         with told_as(BrokerUnavailable):
@@ -49,22 +70,30 @@ class RedisBroker(Broker):
     async def publish(
         self, publication: Publication, options: PublishOptions = PLAIN
     ) -> Placed:
-        channel = publication.channel
-        data = encode_publication(publication)
+        name = broker_channel(self._prefix, publication.channel)
         with told_as(BrokerUnavailable):
-            await self._link.publish(broker_channel(self._prefix, channel), data)
+            if options.keep is not None:
+                return await self._append(name, publication, options, options.keep)
+            data = encode_publication(publication)
+            if options.idempotency_key is not None:
+                return await self._send_once(name, data, options)
+            await self._link.publish(name, data)
         return Placed()
 
     async def history(
         self, channel: Channel, query: HistoryQuery, keep: Keep
     ) -> History:
-        raise BrokerUnavailable("history")
+        with told_as(BrokerUnavailable):
+            return await self._read(channel, query, keep)
 
     async def tops(self, channels: Sequence[Channel], keep: Keep) -> Sequence[Position]:
-        raise BrokerUnavailable("history")
+        with told_as(BrokerUnavailable):
+            return [(await self._read(each, TOP, keep)).top for each in channels]
 
     async def forget(self, channel: Channel) -> None:
-        raise BrokerUnavailable("history")
+        kept = broker_history(broker_channel(self._prefix, channel))
+        with told_as(BrokerUnavailable):
+            await self._link.call("UNLINK", kept, key=kept)
 
     async def subscribe(self, channel: Channel) -> None:
         name = broker_channel(self._prefix, channel)
@@ -86,23 +115,85 @@ class RedisBroker(Broker):
     def _receive(self, channel: Channel, data: bytes) -> None:
         self.on_publication(decode_publication(channel, data))
 
+    async def _append(
+        self, name: bytes, publication: Publication, options: PublishOptions, keep: Keep
+    ) -> Placed:
+        keys = [broker_meta(name), broker_history(name)]
+        call = secrets.token_hex(8)
+        key, key_ttl_s = options.idempotency_key, options.idempotency_ttl_s
+        if key is not None:
+            keys.append(broker_seen(name, key))
+        elif options.version is not None:
+            # So that an attempt that is repeated does not find its own version stale.
+            key_ttl_s = 2 * self._link.timeout_s
+            keys.append(broker_seen(name, f"{call}\0"))
+        reply = await self._link.run_script_in_order(
+            APPEND,
+            keys,
+            *(self._verb, name, *split_publication(publication), secrets.token_hex(8)),
+            *(str(keep.size), _ms(keep.ttl_s), _ms(max(keep.meta_ttl_s, keep.ttl_s))),
+            *("" if options.version is None else str(options.version),),
+            *(options.version_epoch, _ms(key_ttl_s), call),
+            repeatable=len(keys) > 2,
+        )
+        return _placed(reply, call)
 
-def encode_publication(publication: Publication) -> bytes:
-    """Return the bytes that travel."""
-    position = publication.position
-    if position is None:
-        fields: tuple[object, ...] = (publication.data,)
-    else:
-        fields = (publication.data, position.offset, position.epoch)
-    packed: bytes = msgpack.packb(fields)
-    return packed
+    async def _send_once(
+        self, name: bytes, data: bytes, options: PublishOptions
+    ) -> Placed:
+        call = secrets.token_hex(8)
+        reply = await self._link.run_script_in_order(
+            ONCE,
+            [broker_seen(name, options.idempotency_key or "")],
+            *(self._verb, name, data, _ms(options.idempotency_ttl_s), call),
+            repeatable=True,
+        )
+        return _placed(reply, call)
+
+    async def _read(self, channel: Channel, query: HistoryQuery, keep: Keep) -> History:
+        name = broker_channel(self._prefix, channel)
+        since = query.since
+        reply = await self._link.run_script(
+            HISTORY,
+            [broker_meta(name), broker_history(name)],
+            *(secrets.token_hex(8), str(keep.size), _ms(keep.ttl_s)),
+            _ms(max(keep.meta_ttl_s, keep.ttl_s)),
+            *(("", "") if since is None else (str(since.offset), since.epoch)),
+            *(str(query.limit), str(query.max_bytes), "1" if query.reverse else "0"),
+        )
+        return _history(channel, reply)
 
 
-def decode_publication(channel: Channel, packed: bytes) -> Publication:
-    """Undo ``encode_publication``; further fields are left to later versions."""
-    data, *rest = msgpack.unpackb(packed)
-    position = Position(*rest[:2]) if len(rest) >= 2 else None
-    return Publication(channel, JSONText(data), position)
+def _history(channel: Channel, reply: Sequence[Any]) -> History:
+    offset, epoch_bytes, complete, more, entries = reply
+    epoch = epoch_bytes.decode()
+    # Those kept under an earlier epoch are told under the one that goes on from it.
+    publications = [
+        join_publication(channel, data, Position(int(at), epoch), tail)
+        for at, data, tail in zip(
+            entries[::3], entries[1::3], entries[2::3], strict=True
+        )
+    ]
+    top = Position(int(offset), epoch)
+    return History(publications, top, bool(complete), bool(more))
+
+
+def _placed(reply: Sequence[bytes], call: str) -> Placed:
+    skipped = None
+    if reply and reply[0] == b"stale":
+        return Placed(skipped="stale")
+    if reply and reply[0] == b"duplicate":
+        first, *reply = reply[1].split(b" ")
+        # One's own mark has been left by an attempt whose reply was lost.
+        skipped = None if first == call.encode() else "duplicate"
+    if not reply:
+        return Placed(skipped=skipped)
+    offset, epoch = reply
+    return Placed(Position(int(offset), epoch.decode()), skipped)
+
+
+def _ms(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))
 
 
 def _ignore(publication: Publication) -> None:

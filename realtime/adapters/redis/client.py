@@ -123,6 +123,27 @@ class RedisLink:
             (reply,) = await self._ask([("EVAL", script.source, *tail)], keys[0], True)
         return _checked(reply)
 
+    async def run_script_in_order(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        *arguments: bytes | str,
+        repeatable: bool,
+    ) -> Any:
+        """
+        Run *script* in the order of the calls, as ``publish`` does.
+
+        Raises:
+            Unavailable: If it is unknown whether it ran, or it failed.
+        """
+        tail = (str(len(keys)), *keys, *arguments)
+        command = ("EVALSHA", script.sha, *tail)
+        (reply,) = await self._ask([command], keys[0], repeatable)
+        if isinstance(reply, NoScriptError):
+            command = ("EVAL", script.source, *tail)
+            (reply,) = await self._ask([command], keys[0], repeatable)
+        return _checked(reply)
+
     async def publish(self, channel: bytes, data: bytes) -> None:
         """
         Publish once; on one channel, in the order of the calls.

@@ -9,10 +9,16 @@ it all: marks, cells, members of unique counts, and the channels that tell of ch
     {realtime:0.3}:u:<counter>:<grain>:<bucket>:<dims> HyperLogLog of one unique count
     {realtime:0.3}:w:<counter>:<dims>                  channel: changes of a combination
     realtime:b:<channel>                               channel of the broker
+    {realtime:b:<channel>}:m                           hash: position of a channel
+    {realtime:b:<channel>}:h                           stream: what it has kept
+    {realtime:b:<channel>}:i:<key>                     an idempotency key was used
     realtime:nodes                                     hash: reports of the nodes
     realtime:blocks                                    hash: who is blocked or revoked
     realtime:ledger                                    how the ledger is laid out
     realtime:counters                                  hash: what cells mean, by counter
+
+The name of a channel of the broker contains no braces: they are written as in URLs, so
+that what a channel keeps is in the slot of its pub/sub channel.
 """
 
 from __future__ import annotations
@@ -73,9 +79,29 @@ class LedgerKeys:
         return b"%b:w:%b" % (self.tags[shard], f"{counter}:{dims}".encode())
 
 
+_BRACES = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
 def broker_channel(prefix: str, channel: Channel) -> bytes:
     """Return the pub/sub channel that carries *channel*."""
+    if "{" in channel or "}" in channel or "%" in channel:  # seldom
+        channel = Channel(channel.translate(_BRACES))
     return f"{prefix}:b:{channel}".encode()
+
+
+def broker_meta(name: bytes) -> bytes:
+    """Return the key of the position of the channel that *name* carries."""
+    return b"{%b}:m" % name
+
+
+def broker_history(name: bytes) -> bytes:
+    """Return the key of what the channel that *name* carries has kept."""
+    return b"{%b}:h" % name
+
+
+def broker_seen(name: bytes, idempotency_key: str) -> bytes:
+    """Return the key that remembers *idempotency_key* on the channel of *name*."""
+    return b"{%b}:i:%b" % (name, idempotency_key.encode())
 
 
 def nodes_key(prefix: str) -> bytes:

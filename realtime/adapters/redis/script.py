@@ -18,9 +18,12 @@ class Script:
     sha: str
 
     @classmethod
-    def load(cls, package: str, name: str) -> Script:
-        """Read ``lua/<name>.lua`` of *package*."""
-        source = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    def load(cls, package: str, name: str, *, begin: str | None = None) -> Script:
+        """Read ``lua/<name>.lua`` of *package*, after that of *begin* if given."""
+        names = (begin, name) if begin else (name,)
+        folder = files(package).joinpath("lua")
+        texts = (folder.joinpath(f"{one}.lua").read_text("utf-8") for one in names)
+        source = "\n".join(texts)
         # Redis' own choice of digest; nothing is kept secret by it.
         sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
         return cls(name, source, sha)

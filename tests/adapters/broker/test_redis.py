@@ -6,16 +6,11 @@ import asyncio
 
 import pytest
 
-from realtime.adapters.broker.redis import (
-    RedisBroker,
-    decode_publication,
-    encode_publication,
-)
+from realtime.adapters.broker.redis import RedisBroker
 from realtime.errors import BrokerUnavailable
 from realtime.testing.contracts_broker import CHAT, Received, publish
 from realtime.testing.ledger_kit import eventually
 from realtime.testing.servers import ValkeyServer
-from realtime.types import JSONText, Position, Publication
 from tests.adapters.conftest import MakeLink, MakePubSub
 
 pytestmark = pytest.mark.anyio
@@ -73,14 +68,3 @@ async def test_starting_without_a_server(
         await broker.start()
     with pytest.raises(BrokerUnavailable):
         await publish(broker, b"1")
-
-
-def test_publications_travel_compactly() -> None:
-    """A few bytes go beside the data, and further fields are for later versions."""
-    data = JSONText(b"x" * 100)
-    assert len(encode_publication(Publication(CHAT, data))) <= 104
-    positioned = Publication(CHAT, data, Position(7, "abcd"))
-    packed = encode_publication(positioned)
-    assert decode_publication(CHAT, packed) == positioned
-    longer = bytes([packed[0] + 1]) + packed[1:] + b"\xc0"
-    assert decode_publication(CHAT, longer) == positioned

@@ -1,0 +1,57 @@
+-- Number a publication, keep it and send it: one step, so the order of the history is
+-- the order on the wire.
+-- KEYS: meta, stream; with an idempotency key, also what remembers it.
+-- ARGV: verb and channel to send by; head, data and tail of the wire form, which has
+--   offset and epoch between data and tail; an epoch that was never used; size, ttl in
+--   ms, ttl of meta in ms; version or '', its epoch; ttl of the idempotency key in ms,
+--   and what tells this call from others with the same key.
+-- Returns {offset, epoch}; or {'duplicate', what remembers}, {'stale'}.
+local meta, stream, seen = KEYS[1], KEYS[2], KEYS[3]
+local verb, channel, head, data, tail = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local fresh, size, ttl, meta_ttl = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local version, version_epoch = ARGV[10], ARGV[11]
+
+-- Versions have up to 64 bits, numbers here only 53: compared as they are written.
+local function greater(one, other)
+  if #one ~= #other then return #one > #other end
+  return one > other
+end
+
+if seen then
+  local first = redis.call('GET', seen)
+  if first then return {'duplicate', first} end
+end
+local found = redis.call('HMGET', meta, 'e', 'o', 'r', 'l', 'v', 'w')
+if not found[1] then
+  begin(meta, stream, fresh)
+  found = redis.call('HMGET', meta, 'e', 'o', 'r', 'l', 'v', 'w')
+end
+if version ~= '' then
+  if found[5] and found[6] == version_epoch and not greater(version, found[5]) then
+    return {'stale'}
+  end
+  redis.call('HSET', meta, 'v', version, 'w', version_epoch)
+end
+local epoch, offset, here = found[1], tonumber(found[2]), incarnation()
+if found[3] ~= here then
+  -- Positions beyond this offset may have been given out by the server that was lost.
+  local lineage = {epoch .. '=' .. whole(offset)}
+  for before in string.gmatch(found[4] or '', '[^,]+') do
+    if #lineage < 8 then lineage[#lineage + 1] = before end
+  end
+  epoch = fresh
+  redis.call('HSET', meta, 'e', epoch, 'r', here, 'l', table.concat(lineage, ','))
+end
+offset = offset + 1
+redis.call('HSET', meta, 'o', whole(offset))
+redis.call('PEXPIRE', meta, meta_ttl)
+redis.call('XADD', stream, 'MAXLEN', size, whole(offset) .. '-0',
+  'd', data, 'm', tail, 't', whole(now_ms()))
+redis.call('PEXPIRE', stream, ttl)
+if seen then
+  local place = ARGV[13] .. ' ' .. whole(offset) .. ' ' .. epoch
+  redis.call('SET', seen, place, 'PX', ARGV[12])
+end
+redis.call(verb, channel,
+  head .. data .. cmsgpack.pack(offset) .. cmsgpack.pack(epoch) .. tail)
+return {whole(offset), epoch}

@@ -1,0 +1,87 @@
+-- Read a part of a channel's history.
+-- KEYS: meta, stream. ARGV: an epoch that was never used; size, ttl in ms, ttl of meta
+--   in ms; offset since which or '', its epoch; limit, max bytes, '1' for reverse.
+-- Returns {offset, epoch, complete, more, {offset, data, tail, ...}}.
+local meta, stream = KEYS[1], KEYS[2]
+local size, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
+local since, since_epoch = tonumber(ARGV[5]), ARGV[6]
+local limit, left, reverse = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
+
+local function offset_of(entry)
+  return tonumber(string.match(entry[1], '^%d+'))
+end
+
+local found = redis.call('HMGET', meta, 'e', 'o', 'l')
+if not found[1] then
+  begin(meta, stream, ARGV[1])
+  found = {ARGV[1], '0', false}
+end
+redis.call('PEXPIRE', meta, ARGV[4])
+local epoch, top = found[1], tonumber(found[2])
+
+-- Up to which offset positions of an epoch are places in this history; nil for none.
+local function extent(of)
+  if of == epoch then return top end
+  for before, offset in string.gmatch(found[3] or '', '([^,=]+)=(%d+)') do
+    if before == of then return tonumber(offset) end
+  end
+end
+
+-- The first that is neither too old nor one too many. Offsets are dense.
+local function first_kept()
+  local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not oldest then return top + 1 end
+  local dead_at = now_ms() - ttl
+  local function is_old(offset)
+    local entry = redis.call('XRANGE', stream, whole(offset), '+', 'COUNT', 1)[1]
+    return tonumber(entry[2][6]) <= dead_at
+  end
+  local low, high = math.max(offset_of(oldest), top - size + 1), top + 1
+  if low >= high or not is_old(low) then return math.min(low, high) end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if is_old(middle) then low = middle else high = middle end
+  end
+  return high
+end
+
+local first, last, complete = first_kept(), top, 1
+if since then
+  local known = extent(since_epoch)
+  if not known or since > known then
+    complete = 0
+  elseif reverse then
+    if since <= first and since > 1 then complete = 0 end
+    last = since - 1
+  elseif since + 1 < first then
+    complete = 0
+  else
+    first = since + 1
+  end
+end
+
+local entries, count, full = {}, 0, false
+while count < limit and first <= last and not full do
+  local some = math.min(limit - count, 16)
+  local read
+  if reverse then
+    read = redis.call('XREVRANGE', stream, whole(last), whole(first), 'COUNT', some)
+  else
+    read = redis.call('XRANGE', stream, whole(first), whole(last), 'COUNT', some)
+  end
+  if #read == 0 then break end
+  for _, entry in ipairs(read) do
+    left = left - #entry[2][2]
+    if left < 0 and count > 0 then
+      full = true
+      break
+    end
+    count = count + 1
+    local at = offset_of(entry)
+    entries[#entries + 1] = whole(at)
+    entries[#entries + 1] = entry[2][2]
+    entries[#entries + 1] = entry[2][4]
+    if reverse then last = at - 1 else first = at + 1 end
+  end
+end
+return {whole(top), epoch, complete, first <= last and 1 or 0, entries}
