@@ -103,6 +103,7 @@ def _parts(
         server=config.server,
         auth=config.auth,
         limits=config.limits,
+        drain=config.drain,
         ledger_settings=config.ledger,
         events=config.events,
         probe_s=config.redis.probe_s,

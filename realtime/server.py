@@ -1,5 +1,8 @@
 """
 Listening: one port for HTTP and WebSocket, hosted by uvicorn, stopped by signals.
+
+The first signal drains: readiness turns red, connections are said goodbye to in
+batches, requests are still answered. Then, or at a second signal, the rest is closed.
 """
 
 from __future__ import annotations
@@ -10,22 +13,28 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from realtime.app import Options, build_app, running_node
 from realtime.config import Config
 from realtime.edges.frontdoor import FrontDoor
-from realtime.edges.http import close_streams
+from realtime.edges.http import streams_of
+from realtime.engine.drain import Leaver
 from realtime.engine.node import Node
 from realtime.errors import ConfigError
 from realtime.settings import ServerSettings
 
+log = structlog.get_logger(__name__)
+
 BACKLOG = 2048
-SHUTDOWN_S = 10
+SHUTDOWN_S = 10  # for requests under way, once everybody was said goodbye to
+SAME_BREATH_S = 0.5  # signals within this time are one
 GC_THRESHOLDS = (10_000, 5, 20)  # of the three generations; see gc.set_threshold
 
 Announce = Callable[[str], None]
@@ -93,6 +102,44 @@ class _Server(uvicorn.Server):
         self._node = node
         self._server = config
         self._started = started
+        self._drain: asyncio.Task[None] | None = None
+        self._asked_at = 0.0
+
+    def stop(self) -> None:
+        """
+        Drain and end; asked once more, end at once.
+
+        Who is asked twice in one breath was asked once: a terminal or a service
+        manager tells a process directly and through its parent.
+        """
+        now = time.monotonic()
+        if self._drain is None:
+            self._asked_at = now
+            self._node.draining = True
+            self._drain = asyncio.create_task(self._leave())
+        elif now - self._asked_at > SAME_BREATH_S:
+            log.info("stopped_at_once")
+            self._drain.cancel()
+            self.force_exit = True
+
+    async def _leave(self) -> None:
+        """Say goodbye to everybody, then let uvicorn stop."""
+        try:
+            await self._node.drain.run(self._leavers(), self._shut)
+        finally:
+            self.should_exit = True
+
+    def _leavers(self) -> Collection[Collection[Leaver]]:
+        streams = streams_of(self._app)
+        readers = streams.readers if streams is not None else ()
+        return self._node.services.connections, readers
+
+    def _shut(self) -> None:
+        """Take no WebSocket and no stream any more; requests are still answered."""
+        self._node.admission.closing = True
+        streams = streams_of(self._app)
+        if streams is not None:
+            streams.shut()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,9 +167,12 @@ class _Server(uvicorn.Server):
             self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Turn readiness red and end the streams, which uvicorn would wait for."""
+        """Close what is still open; end the streams, which uvicorn would wait for."""
         self._node.draining = True
-        close_streams(self._app)
+        self._shut()
+        streams = streams_of(self._app)
+        if streams is not None:
+            streams.close()
         await super().shutdown(sockets=sockets)
 
 
@@ -192,7 +242,7 @@ def run(
 async def _serve(server: _Server, sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, server.stop)
     await server.serve(sockets=[sock])
 
 

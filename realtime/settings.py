@@ -79,6 +79,7 @@ class LimitSettings:
     max_connections: int = 20_000
     max_connections_per_address: int = 0  # 0: no limit; phones share addresses
     max_connections_per_user: int = 0  # on all nodes together; 0: no limit
+    max_http_connections: int = 5_000  # requests and streams, of one node
     connect_rate: int = 1_000  # new connections a second on one node; 0: no limit
     connect_rate_per_address: int = 0
     publish_rate: int = 100  # publications a second of one connection; 0: no limit

@@ -27,6 +27,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "limits.max_connections": (1, 10_000_000),
         "limits.max_connections_per_address": (0, 10_000_000),
         "limits.max_connections_per_user": (0, 1_000_000),
+        "limits.max_http_connections": (1, 10_000_000),
         "limits.connect_rate": (0, 1_000_000),
         "limits.connect_rate_per_address": (0, 1_000_000),
         "limits.publish_rate": (0, 1_000_000),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableSet
 from typing import Any, Protocol, cast
 
+from realtime.engine.admission import Admission
 from realtime.engine.socket import Peer
 from realtime.engine.wheel import Wheel
 from realtime.settings import LimitSettings, ServerSettings
@@ -25,8 +26,9 @@ class SocketHost(Protocol):
     def subprotocols(self) -> tuple[str, ...]:
         """Those that ``open_peer`` knows; an empty one: clients may offer none."""
 
-    def admit(self) -> bool:
-        """Whether there is room for one more connection. Asking reserves nothing."""
+    @property
+    def admission(self) -> Admission:
+        """Who may come in; each socket tells it when it comes and goes."""
 
     def open_peer(self, subprotocol: str, remote: str) -> Peer:
         """Make the peer of a connection that is about to open."""

@@ -17,7 +17,8 @@ import structlog
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from realtime.edges.handshake import refuse
-from realtime.edges.host import ServerState, host_of
+from realtime.edges.host import ServerState, SocketHost, host_of
+from realtime.edges.proxy import trusted_proxies
 from realtime.engine.wheel import Timer
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     _Base = Any  # uvicorn chooses: httptools' or h11's
 else:
     _Base = AutoHTTPProtocol
+
+
+def address_of(host: SocketHost, transport: asyncio.BaseTransport) -> str | None:
+    """
+    Return whom a connection of requests is counted as, by the other end of it.
+
+    None for a trusted proxy: it carries the requests of many, one after the other.
+    """
+    found = transport.get_extra_info("peername")
+    address = str(found[0]) if isinstance(found, tuple) else ""
+    trusted = address in trusted_proxies(host.server.trusted_proxies)
+    return None if trusted else address
 
 
 class TooManyInAdvance(Exception):
@@ -66,6 +79,15 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         self._refused = False
         self._running: Any = None  # the request that is being answered
         self._timer: Timer | None = None
+        self._counted = False  # among the HTTP connections
+        self._address: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Count it."""
+        super().connection_made(transport)
+        self._address = address_of(self._host, transport)
+        self._counted = True
+        self._host.admission.enter_http(self._address)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too large or too slow."""
@@ -83,7 +105,14 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         """Let go of the timer too."""
         self._stop_timer()
         self._leave()
+        self._uncount()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Let go of the connection: from now on it is another protocol's."""
+        self._stop_timer()
+        self._uncount()
+        super().handle_websocket_upgrade()
 
     # -- the parser's side (httptools) ---------------------------------------------
 
@@ -129,6 +158,11 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         super()._start_asgi_task(cycle, app)
 
     # ------------------------------------------------------------------------------
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._host.admission.leave_http(self._address)
 
     def _watch(self) -> None:
         """Time the client while it owes us a request."""

@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
 from http import HTTPStatus
-from random import randint
 from typing import Any, cast
 
 import structlog
@@ -25,8 +24,10 @@ from realtime.edges.handshake import (
     HeadTooLarge,
     Refused,
     Rules,
+    client_of,
     refuse,
     shake_hands,
+    turn_away,
 )
 from realtime.edges.host import ServerState, host_of
 from realtime.edges.proxy import trusted_proxies
@@ -40,8 +41,6 @@ log = structlog.get_logger(__name__)
 
 HIGH_WATER_BYTES = 64 * 1024
 """With more than this in the transport, the peer must stop; with a quarter, go on."""
-
-RETRY_AFTER_S = (2, 8)  # between these, so that the refused do not come back together
 
 NO_CODE, LOST = 1005, 1006  # never on the wire (RFC 6455, 7.4.1)
 _CLOSE, _PING = Opcode.CLOSE, Opcode.PING
@@ -121,6 +120,7 @@ class WebSocketTransport(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self.remote = str(address[0]) if isinstance(address, tuple) else ""
         self._connections.add(self)
+        self._host.admission.arrive(self)
         self._set_timer(self._host.limits.hello_timeout_s)
 
     def data_received(self, data: bytes) -> None:
@@ -159,7 +159,10 @@ class WebSocketTransport(asyncio.Protocol):
         self._cancel_timer()
         self._head = self._reader = self._pong = None
         peer, self._peer = self._peer, None
-        if peer is not None:
+        if peer is None:
+            self._host.admission.go_on(self)
+        else:
+            self._host.admission.leave_socket(self.remote)
             try:
                 peer.closed(self._code, self._reason)
             except Exception:
@@ -177,6 +180,10 @@ class WebSocketTransport(asyncio.Protocol):
         if pong is not None:
             self.send(pong)
         self._tell_flow()
+
+    def make_room(self) -> None:
+        """Cut the connection while it waits: a newer one needs the place."""
+        self.abort()
 
     # -- uvicorn -------------------------------------------------------------------
 
@@ -248,14 +255,13 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _answer(self, head: bytes, rest: bytes) -> None:
         """Open the WebSocket or refuse it."""
-        outcome = self._shake_hands(head)
+        outcome = self._refuse_entrance(head) or self._shake_hands(head)
         if isinstance(outcome, Refused):
             self._refuse(outcome)
             return
-        self.remote = outcome.remote
         self.subprotocol = outcome.subprotocol
         try:
-            peer = self._host.open_peer(outcome.subprotocol, outcome.remote)
+            peer = self._host.open_peer(outcome.subprotocol, self.remote)
         except Exception:
             log.exception("peer_failed", remote=self.remote)
             text = "The server failed; it has been logged."
@@ -265,25 +271,26 @@ class WebSocketTransport(asyncio.Protocol):
         if rest:
             self.data_received(rest)
 
+    def _refuse_entrance(self, head: bytes) -> Refused | None:
+        """Find out who it is and whether he may come in, before the costly part."""
+        proxies = trusted_proxies(self._host.server.trusted_proxies)
+        secure = self._transport.get_extra_info("sslcontext") is not None
+        client = client_of(head, proxies, self.remote, "https" if secure else "http")
+        self.remote = client.address
+        refusal = self._host.admission.refuse_socket(client.address)
+        return None if refusal is None else turn_away(refusal)
+
     def _shake_hands(self, head: bytes) -> Accepted | Refused:
         host, server = self._host, self._host.server
-        if not host.admit():
-            delay_s = randint(*RETRY_AFTER_S)
-            text = f"There is no room for more connections; retry in {delay_s} seconds."
-            return refuse(
-                HTTPStatus.SERVICE_UNAVAILABLE, text, Retry_After=str(delay_s)
-            )
-        proxies = trusted_proxies(server.trusted_proxies)
-        rules = Rules(
-            host.subprotocols, server.allowed_origins, proxies, dev=server.dev
-        )
-        secure = self._transport.get_extra_info("sslcontext") is not None
-        return shake_hands(head, rules, self.remote, "https" if secure else "http")
+        rules = Rules(host.subprotocols, server.allowed_origins, server.dev)
+        return shake_hands(head, rules)
 
     def _enter_open(self, peer: Peer, response: bytes) -> None:
         self._cancel_timer()
         self._phase = Phase.OPEN
-        self._peer = peer
+        self._peer = peer  # from now on, and until it is lost, it counts as open
+        self._host.admission.go_on(self)
+        self._host.admission.enter_socket(self.remote)
         self._reader = FrameReader(self._host.limits.max_frame_bytes)
         self._heard = self._wheel.now
         self._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
@@ -296,7 +303,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _refuse(self, refused: Refused) -> None:
         self._head = None
-        log.info("connection_refused", remote=self.remote, status=refused.status)
+        self._host.admission.log_refused(self.remote, refused.status)
         self._enter_closing(LOST, "")
         self._transport.write(refused.response)
         self._hang_up()

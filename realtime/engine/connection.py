@@ -46,6 +46,7 @@ from realtime.wire.messages import (
     Ack,
     Command,
     ErrorReply,
+    Goodbye,
     Ping,
     Pong,
     Rejection,
@@ -268,8 +269,21 @@ class Connection:
     # -- what goes out ---------------------------------------------------------------
 
     def reply(self, message: Reply) -> None:
-        """Encode and send one message."""
-        self.outbox.reply(self.dialect.frame(message))
+        """Encode and send one message, if the dialect has a word for it."""
+        frame = self.dialect.frame(message)
+        if frame:
+            self.outbox.reply(frame)
+
+    def goodbye(self, after_s: float, reason: str) -> None:
+        """Ask the client to come back, not before *after_s* seconds have passed."""
+        self.reply(Goodbye(after_s, reason))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing that the client has sent waits for an answer."""
+        if self not in self.services.connections:
+            return True
+        return self._busy is None and self.session.settled
 
     def fail(self, exc: CommandError, request: int | None) -> None:
         """

@@ -71,6 +71,12 @@ class Metrics:
         self.connections_closed = self._counter(
             "connections_closed", "Sockets closed, by close code", "code"
         )
+        self.connections_refused = self._counter(
+            "connections_refused", "Sockets turned away, by reason", "reason"
+        )
+        self.goodbyes = self._counter(
+            "goodbyes", "Connections asked to come back elsewhere, by reason", "reason"
+        )
         self.errors = self._counter(
             "errors", "Commands answered with an error, by name", "name"
         )

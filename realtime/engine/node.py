@@ -25,9 +25,11 @@ from realtime.core.events import EventRules
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.core.tokens import ApiKeys
+from realtime.engine.admission import Admission
 from realtime.engine.auth import Authenticator
 from realtime.engine.backend import Backend, BackendBatch, TrackResult
 from realtime.engine.connection import Connection
+from realtime.engine.drain import Drain, Rotation
 from realtime.engine.hub import Hub, Subscriber
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
@@ -42,6 +44,7 @@ from realtime.engine.wheel import Wheel
 from realtime.errors import Unavailable
 from realtime.settings import (
     AuthSettings,
+    DrainSettings,
     EventSettings,
     LedgerSettings,
     LimitSettings,
@@ -72,6 +75,7 @@ class NodeParts:
     server: ServerSettings
     auth: AuthSettings
     limits: LimitSettings
+    drain: DrainSettings
     ledger_settings: LedgerSettings
     events: EventSettings
     probe_s: float
@@ -110,6 +114,7 @@ class Node:
         self._count()
         self._deliver()
         self.services = self._services()
+        self._doors()
         self._gauges()
 
     def _count(self) -> None:
@@ -156,6 +161,15 @@ class Node:
             self._hub.__contains__,
         )
 
+    def _doors(self) -> None:
+        """Make what lets connections in and sends them away."""
+        settings, clock = self.parts.drain, self.parts.clock
+        self.admission = Admission(self.limits, settings, clock, self.metrics)
+        self.drain = Drain(settings, clock, self.metrics)
+        self.rotation = Rotation(
+            settings, clock, self.metrics, self.services.connections
+        )
+
     def _services(self) -> Services:
         parts = self.parts
         return Services(
@@ -180,6 +194,9 @@ class Node:
     def _gauges(self) -> None:
         gauge = self.metrics.gauge
         gauge("connections", "Open sockets", lambda: len(self.services.connections))
+        gauge("waiting_sockets", "Said nothing yet", lambda: self.admission.waiting)
+        gauge("http_connections", "Of requests", lambda: self.admission.http)
+        gauge("draining", "1 when nobody should come here", lambda: self.draining)
         gauge("subscriptions", "Subscriptions here", lambda: self._hub.subscriptions)
         gauge("channels", "Channels with subscribers here", lambda: len(self._hub))
         gauge("live_channels", "Live channels watched here", lambda: len(self.live))
@@ -218,6 +235,7 @@ class Node:
         self._tasks.spawn(self.ingest.run())
         self._tasks.spawn(self.live.run())
         self._tasks.spawn(self._stats.run())
+        self._tasks.spawn(self.rotation.run())
         self._tasks.spawn(self._every(self.parts.probe_s, self._probe))
         log.info("node_started", node=self.id)
 
@@ -267,13 +285,6 @@ class Node:
         log.info("node_stopped", node=self.id)
 
     # -- sockets -----------------------------------------------------------------
-
-    def admit(self) -> bool:
-        """Whether one more connection has room here."""
-        return (
-            not self.draining
-            and len(self.services.connections) < self.limits.max_connections
-        )
 
     @property
     def subprotocols(self) -> tuple[str, ...]:

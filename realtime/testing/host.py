@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from realtime.clock import Clock, SystemClock
+from realtime.engine.admission import Admission
+from realtime.engine.metrics import Metrics
 from realtime.engine.outbox import Outbox
 from realtime.engine.socket import Peer, Socket
 from realtime.engine.wheel import Wheel
-from realtime.settings import LimitSettings, ServerSettings
+from realtime.settings import DrainSettings, LimitSettings, ServerSettings
 from realtime.wire.frames import FrameKey, Opcode, server_frame
 
 
@@ -90,16 +92,15 @@ class SimpleHost:
     subprotocols: tuple[str, ...] = ("",)
     limits: LimitSettings = field(default_factory=LimitSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    drain: DrainSettings = field(default_factory=DrainSettings)
     clock: Clock = field(default_factory=SystemClock)
-    full: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
     wheel: Wheel = field(init=False)
+    admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
         self.wheel = Wheel(self.clock)
-
-    def admit(self) -> bool:
-        """Let everybody in, unless full."""
-        return not self.full
+        self.admission = Admission(self.limits, self.drain, self.clock, self.metrics)
 
     def open_peer(self, subprotocol: str, remote: str) -> Peer:
         """Make a peer."""

@@ -38,7 +38,7 @@ class Dialect(Protocol):
         """
 
     def encode(self, message: Reply) -> bytes:
-        """Return the payload of *message*."""
+        """Return the payload of *message*; empty when the protocol has no such one."""
 
     def frame(self, message: Reply) -> bytes:
-        """Return the complete WebSocket frame of *message*."""
+        """Return the complete WebSocket frame of *message*; empty if it has no form."""

@@ -13,6 +13,7 @@ from realtime.edges.handshake import (
     HeadTooLarge,
     Refused,
     Rules,
+    client_of,
     shake_hands,
 )
 from realtime.edges.proxy import trusted_proxies
@@ -34,7 +35,6 @@ def ask(
     *,
     subprotocols: tuple[str, ...] = (JSON, MSGPACK),
     origins: tuple[str, ...] = (),
-    trusted: tuple[str, ...] = (),
     dev: bool = False,
     extra: str = "",
     **headers: str | None,
@@ -43,8 +43,7 @@ def ask(
     wanted = HEADERS | {name.replace("_", "-"): text for name, text in headers.items()}
     lines = [f"{name}: {text}\r\n" for name, text in wanted.items() if text is not None]
     head = f"{line}\r\n{''.join(lines)}{extra}\r\n".encode()
-    rules = Rules(subprotocols, origins, trusted_proxies(trusted), dev)
-    return shake_hands(head, rules, "10.0.0.1", "http")
+    return shake_hands(head, Rules(subprotocols, origins, dev))
 
 
 def refusal(outcome: Accepted | Refused) -> tuple[int, str]:
@@ -64,7 +63,7 @@ def test_a_good_request_is_accepted() -> None:
     outcome = ask(Sec_WebSocket_Extensions="permessage-deflate")
 
     assert isinstance(outcome, Accepted)
-    assert (outcome.subprotocol, outcome.remote) == (JSON, "10.0.0.1")
+    assert outcome.subprotocol == JSON
     assert outcome.response.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in outcome.response
     assert b"Sec-WebSocket-Protocol: realtime.v1.json" in outcome.response
@@ -219,21 +218,40 @@ def test_a_request_that_is_none_gets_a_sentence(
     assert refusal(ask(**change))[0] == status  # type: ignore[arg-type]
 
 
-def test_the_remote_address_comes_from_a_trusted_proxy() -> None:
-    """And only from one."""
-    behind = ask(trusted=("10.0.0.0/8",), X_Forwarded_For="192.0.2.9")
-    direct = ask(X_Forwarded_For="192.0.2.9")
+HEAD = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nx-forwarded-for:  198.51.100.1 ,"
+    b"192.0.2.9\t\r\nX-Forwarded-For: 10.0.0.2\r\n\r\n"
+)
 
-    assert isinstance(behind, Accepted)
-    assert isinstance(direct, Accepted)
-    assert (behind.remote, direct.remote) == ("192.0.2.9", "10.0.0.1")
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [
+        (("10.0.0.0/8",), "192.0.2.9"),
+        (("10.0.0.1",), "10.0.0.2"),
+        ((), "10.0.0.1"),
+        (("192.0.2.1",), "10.0.0.1"),
+    ],
+)
+def test_the_client_is_told_by_trusted_proxies(
+    trusted: tuple[str, ...], expected: str
+) -> None:
+    """The last one that is not trusted, of all lines of the header; else the peer."""
+    client = client_of(HEAD, trusted_proxies(trusted), "10.0.0.1", "http")
+    assert client.address == expected
+
+
+@given(st.binary(max_size=100))
+def test_a_head_of_garbage_names_nobody_else(garbage: bytes) -> None:
+    """Before a head is known to be sound, it is read all the same."""
+    proxies = trusted_proxies(("10.0.0.1",))
+    assert client_of(garbage, proxies, "10.0.0.1", "http").address == "10.0.0.1"
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_answered(garbage: bytes) -> None:
     """No head raises, and none but a proper one is accepted."""
-    rules = Rules((JSON,), (), trusted_proxies(()))
-    outcome = shake_hands(garbage + b"\r\n\r\n", rules, "10.0.0.1", "http")
+    outcome = shake_hands(garbage + b"\r\n\r\n", Rules((JSON,), ()))
 
     assert isinstance(outcome, Refused)
     assert outcome.response.startswith(b"HTTP/1.1 ")

@@ -341,11 +341,11 @@ def test_the_client_chooses_among_the_sub_protocols() -> None:
     assert all(name.encode() in failure.value.response.body for name in NAMES)
 
 
-def test_a_full_server_answers_503_and_keeps_the_connected() -> None:
+def test_a_closing_server_answers_503_and_keeps_the_connected() -> None:
     """The refused are told when to retry; others do not notice."""
     host = a_host()
     with running(host) as port, dial(port) as first:
-        host.full = True
+        host.admission.closing = True
         with pytest.raises(InvalidStatus) as failure:
             dial(port)
         first.send("still here")

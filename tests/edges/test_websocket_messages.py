@@ -248,10 +248,10 @@ def test_a_head_that_is_too_large_is_refused() -> None:
     assert line.peer.calls == []
 
 
-def test_a_full_node_says_when_to_come_back() -> None:
+def test_a_closing_node_says_when_to_come_back() -> None:
     """503 with Retry-After, and no peer is made."""
     line = Line()
-    line.host.full = True
+    line.host.admission.closing = True
     line.transport.feed(REQUEST)
 
     head = line.transport.data.decode()

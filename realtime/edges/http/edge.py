@@ -56,14 +56,10 @@ class Edge:
             app = cls(app, *args, **kwargs)
         return app
 
-    def close_streams(self) -> None:
-        """
-        End every stream of server-sent events and take none any more.
-
-        Call it when the shutdown begins: the server waits for open answers to end.
-        """
-        if self._streams is not None:
-            self._streams.close()
+    @property
+    def streams(self) -> Streams | None:
+        """The open streams of server-sent events; None before the first request."""
+        return self._streams
 
 
 def _middleware(host: Host) -> list[Middleware]:
@@ -93,8 +89,13 @@ def routes(host: Host | None = None) -> list[BaseRoute]:
     return [Mount("", app=Edge(host))]
 
 
-def close_streams(app: Starlette) -> None:
-    """Do ``Edge.close_streams`` for the edge that is mounted in *app*."""
+def streams_of(app: Starlette) -> Streams | None:
+    """
+    Return the streams of the edge that is mounted in *app*, if it has been used.
+
+    End them when the shutdown begins: the server waits for open answers to end.
+    """
     for route in app.routes:
         if isinstance(route, Mount) and isinstance(route.app, Edge):
-            route.app.close_streams()
+            return route.app.streams
+    return None

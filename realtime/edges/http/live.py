@@ -12,7 +12,7 @@ told by ``event: end`` and says why. Whatever ends a stream, its subscriptions g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 
 import orjson
@@ -82,9 +82,18 @@ class Streams:
         """Count one stream less; harmless when it was not counted."""
         self._open.discard(reader)
 
+    @property
+    def readers(self) -> Collection[Reader]:
+        """Those of the open streams, live."""
+        return self._open
+
+    def shut(self) -> None:
+        """Take no stream any more."""
+        self.closing = True
+
     def close(self) -> None:
         """End every stream, telling when to come back, and take none any more."""
-        self.closing = True
+        self.shut()
         for reader in list(self._open):
             reader.finish(GOING_AWAY, retry_ms=self._random.randint(*_SPREAD_MS))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from realtime.clock import Clock
-from realtime.errors import SLOW, CloseCode
+from realtime.errors import GOING_AWAY, SLOW, CloseCode
 from realtime.wire.frames import FrameKey
 
 
@@ -78,6 +78,23 @@ class Reader:
         self._wake.set()
         if self._on_finish is not None:
             self._on_finish()
+
+    # -- engine.drain.Leaver -------------------------------------------------------
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it waits for an answer: it never does."""
+        return True
+
+    def goodbye(self, after_s: float, reason: str) -> None:
+        """End, and let the client come back in *after_s* seconds."""
+        self.finish(GOING_AWAY, retry_ms=max(1, int(after_s * 1000)))
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """End, if it has not been told to."""
+        self.finish(code)
+
+    # ------------------------------------------------------------------------------
 
     def when_finished(self, callback: Callable[[], None]) -> None:
         """Have *callback* called at the end; at once, if that has come."""

@@ -25,6 +25,7 @@ from realtime.engine.node import Node, NodeParts
 from realtime.settings import (
     ApiKey,
     AuthSettings,
+    DrainSettings,
     EventSettings,
     LedgerSettings,
     LimitSettings,
@@ -285,6 +286,7 @@ async def running(
             server=server,
             auth=auth,
             limits=limits or LimitSettings(),
+            drain=DrainSettings(),
             ledger_settings=ledger,
             events=events,
             probe_s=2.0,

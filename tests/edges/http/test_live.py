@@ -9,7 +9,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from realtime.edges.http import close_streams
+from realtime.edges.http import streams_of
 from realtime.edges.http.live import STALL_S
 from realtime.settings import LimitSettings
 from realtime.testing.clock import settle
@@ -310,10 +310,17 @@ async def test_a_stream_ends_with_its_token(world: World) -> None:
     assert stream.done()
 
 
+def close_streams(world: World) -> None:
+    """Do what a server does that stops."""
+    streams = streams_of(world.app)
+    assert streams is not None
+    streams.close()
+
+
 async def test_a_shutdown_ends_every_stream(world: World) -> None:
     """Each stream gets what waits, the reason, and its own time to come back."""
     streams = [await watch(world, LIKES) for _ in range(10)]
-    close_streams(world.app)
+    close_streams(world)
     await settle()
     for stream in streams:
         assert end_of(stream)["name"] == "going_away"
@@ -333,14 +340,29 @@ async def test_a_shutdown_ends_every_stream(world: World) -> None:
 async def test_no_stream_begins_during_a_shutdown(world: World) -> None:
     """Who comes then is told to come later."""
     await world.get("/healthz")
-    close_streams(world.app)
+    close_streams(world)
     answer = await world.get("/v1/live?channel=chat:1", KEY)
     assert answer.status == 503
 
 
-async def test_closing_streams_that_never_were(world: World) -> None:
-    """A shutdown before the first request has nothing to end."""
-    close_streams(world.app)
+async def test_there_are_no_streams_before_the_first_request(world: World) -> None:
+    """A shutdown then has nothing to end."""
+    assert streams_of(world.app) is None
+
+
+async def test_a_drain_tells_each_stream_when_to_come_back(world: World) -> None:
+    """A stream leaves as a connection does; its reader has nothing under way."""
+    stream = await watch(world, LIKES)
+    found = streams_of(world.app)
+    assert found is not None
+    [reader] = found.readers
+    assert reader.quiet
+    reader.goodbye(2.5, "the server is shutting down")
+    await settle()
+
+    assert "retry: 2500" in stream.body.decode()
+    assert end_of(stream)["name"] == "going_away"
+    assert not found.readers
 
 
 async def test_a_cancelled_stream_leaves_nothing(world: World) -> None:
