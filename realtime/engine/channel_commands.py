@@ -61,6 +61,7 @@ def publish(connection: Connection, command: Publish) -> Pending:
     services = connection.services
     assert connection.session.identity is not None
     services.access.check_publish(connection.session.identity, command.channel)
+    connection.check_publish_rate()
     size, limit = len(command.data), services.limits.max_publication_bytes
     if size > limit:
         raise CommandError(

@@ -32,6 +32,7 @@ from realtime.errors import (
     INTERNAL,
     INTERNAL_CLOSE,
     INVALID_UTF8,
+    RATE_LIMITED,
     SLOW,
     CloseCode,
     CommandError,
@@ -77,6 +78,7 @@ class Connection:
         "last_error",
         "opened_at",
         "outbox",
+        "published",
         "remote",
         "sender",
         "services",
@@ -98,6 +100,7 @@ class Connection:
         self.batch: Batch | None = None
         self.sender: Sender | None = None  # made for the first events
         self.opened_at = 0.0
+        self.published = 0.0  # the state of its rate; see core.limits
         self.keepalive: Any = None
         self.last_error: str | None = None  # of the client's making, for the log
         self._expiry: Any = None
@@ -355,6 +358,28 @@ class Connection:
         self.session.resend(expected)
         reason = f"the ledger has counted up to {expected - 1}"
         self.fail(CommandError(GAP, reason, expected=expected), None)
+
+    # -- limits ------------------------------------------------------------------------
+
+    def check_publish_rate(self) -> None:
+        """
+        Count one publication.
+
+        Raises:
+            CommandError: RATE_LIMITED if there were too many.
+        """
+        rate = self.services.publish_rate
+        if rate is None:
+            return
+        now = self.services.clock.monotonic()
+        wait_s = rate.wait_s(self.published, now)
+        if wait_s > 0:
+            raise CommandError(
+                RATE_LIMITED,
+                f"more than {rate.per_s:g} publications a second",
+                retry_after_s=round(wait_s, 3),
+            )
+        self.published = rate.take(self.published, now)
 
     def leave(self, channel: Channel) -> None:
         """Stop one subscription; raises CommandError NOT_SUBSCRIBED."""

@@ -22,6 +22,7 @@ from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.counters import CounterSet
 from realtime.core.events import EventRules
+from realtime.core.limits import Rate
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.core.tokens import ApiKeys
@@ -189,6 +190,7 @@ class Node:
             keepalive=Keepalive(self.wheel, parts.limits),
             metrics=self.metrics,
             tasks=self._tasks,
+            publish_rate=Rate.of(parts.limits.publish_rate),
         )
 
     def _gauges(self) -> None:

@@ -11,6 +11,7 @@ from realtime.adapters.ledger.port import Ledger
 from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.events import EventRules
+from realtime.core.limits import Rate
 from realtime.engine.auth import Authenticator
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
@@ -33,7 +34,7 @@ Notify = Callable[[str, Mapping[str, object]], None]
 """
 Tells the backend's webhook of an event (``user_online``), with what the notice says.
 
-Never waits and never raises; nothing happens unless ``webhooks.events`` names the event.
+Never waits, never raises; nothing happens unless ``webhooks.events`` names the event.
 """
 
 
@@ -62,6 +63,7 @@ class Services:
     metrics: Metrics
     tasks: Tasks
     connections: set[Connection] = field(default_factory=set)
+    publish_rate: Rate | None = None  # of one connection; None: as often as it likes
     notify: Notify = _nobody
 
     @staticmethod
