@@ -25,15 +25,16 @@ from realtime.app import Options, build_app, running_node
 from realtime.config import Config
 from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.http import streams_of
-from realtime.engine.drain import Leaver
-from realtime.engine.node import Node
+from realtime.engine.drain import SETTLE_S, Leaver
+from realtime.engine.node import FLUSH_S, Node
 from realtime.errors import ConfigError
-from realtime.settings import ServerSettings
+from realtime.settings import DrainSettings, ServerSettings
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 2048
 SHUTDOWN_S = 10  # for requests under way, once everybody was said goodbye to
+SPARE_S = 10.0  # for what is done after the last commit
 SAME_BREATH_S = 0.5  # signals within this time are one
 GC_THRESHOLDS = (10_000, 5, 20)  # of the three generations; see gc.set_threshold
 
@@ -105,17 +106,20 @@ class _Server(uvicorn.Server):
         self._drain: asyncio.Task[None] | None = None
         self._asked_at = 0.0
 
-    def stop(self) -> None:
+    def stop(self, replaced: bool = False) -> None:
         """
         Drain and end; asked once more, end at once.
 
         Who is asked twice in one breath was asked once: a terminal or a service
-        manager tells a process directly and through its parent.
+        manager tells a process directly and through its parent. One that is *replaced*
+        closes its port first, so that the kernel chooses others of those who share it.
         """
         now = time.monotonic()
         if self._drain is None:
             self._asked_at = now
             self._node.draining = True
+            for server in self.servers if replaced else ():
+                server.close()
             self._drain = asyncio.create_task(self._leave())
         elif now - self._asked_at > SAME_BREATH_S:
             log.info("stopped_at_once")
@@ -209,18 +213,25 @@ def _uvicorn_config(app: Starlette, server: ServerSettings) -> uvicorn.Config:
     )
 
 
+def longest_stop_s(drain: DrainSettings) -> float:
+    """Return how long a process may take from the signal to its end, at the most."""
+    goodbyes_s = drain.notice_s + drain.over_s + SETTLE_S
+    return goodbyes_s + SHUTDOWN_S + FLUSH_S + SPARE_S
+
+
 def run(
     config: Config,
     options: Options,
     sock: socket.socket,
     started: Callable[[], None],
-    watch_parent: bool = False,
+    worker: bool = False,
 ) -> int:
     """
     Serve on *sock* until SIGINT or SIGTERM; return the process's exit code.
 
-    *started* is called once connections are accepted. With *watch_parent*, the end of
-    standard input means that the supervisor has died, and so ends this process too.
+    *started* is called once connections are accepted. The end of a *worker's* standard
+    input means that the supervisor has died, and so ends this process too; SIGHUP means
+    that another has taken its place.
 
     Raises:
         ConfigError: If what is stored in Redis was made with other settings.
@@ -230,19 +241,21 @@ def run(
     async def main() -> None:
         async with running_node(config, options) as node:
             server = _Server(node, config.server, started)
-            if watch_parent:
+            if worker:
                 _follow_parent(server)
-            await _serve(server, sock)
+            await _serve(server, sock, worker)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
     return 0
 
 
-async def _serve(server: _Server, sock: socket.socket) -> None:
+async def _serve(server: _Server, sock: socket.socket, worker: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
+    if worker:
+        loop.add_signal_handler(signal.SIGHUP, server.stop, True)
     await server.serve(sockets=[sock])
 
 

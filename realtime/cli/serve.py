@@ -18,7 +18,7 @@ from realtime import demo, logs
 from realtime.app import Options
 from realtime.cli.options import add_config, config_path, new_parser
 from realtime.config import Config, load, warnings
-from realtime.server import address_of, bind
+from realtime.server import address_of, bind, longest_stop_s
 from realtime.server import run as run_server
 from realtime.workers import Supervisor
 
@@ -96,8 +96,8 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _serve(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
     started = partial(_announce, config, sock)
-    watch_parent = args.worker is not None
-    return run_server(config, _options(args), sock, started, watch_parent)
+    worker = args.worker is not None
+    return run_server(config, _options(args), sock, started, worker)
 
 
 def _announce(config: Config, sock: socket.socket) -> None:
@@ -115,7 +115,10 @@ def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) ->
 
     started = partial(_announce, config, sock)
     try:
-        return asyncio.run(Supervisor(command, config.server.workers, started).run())
+        supervisor = Supervisor(
+            command, config.server.workers, started, longest_stop_s(config.drain)
+        )
+        return asyncio.run(supervisor.run())
     finally:
         sock.close()
 
