@@ -199,10 +199,15 @@ UNCHANGED = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True)
 class ChangePublication:
-    """Publish this instead. ``data`` is anything that JSON can say."""
+    """
+    Publish this instead. ``data`` is anything that JSON can say.
+
+    Token and namespace decide whether he may, unless ``allow`` is True.
+    """
 
     data: Any | Unchanged = UNCHANGED
     tags: Mapping[str, str] | Unchanged = UNCHANGED
+    allow: bool | None = None
 
 
 PublishAnswer = bool | ChangePublication | None

@@ -91,7 +91,7 @@ class EventRules:
         if properties is None:
             properties = _NO_PROPERTIES
         else:
-            self._check_properties(properties)
+            self.check_properties(properties)
         return Event(name, device, seq, at, user, properties)
 
     def _check_name(self, name: object) -> str:
@@ -107,8 +107,14 @@ class EventRules:
             self._names.add(name)
         return name
 
-    def _check_properties(self, properties: object) -> None:
-        """Hot: every property of every event passes here."""
+    def check_properties(self, properties: object) -> None:
+        """
+        Raise unless these may be the properties of an event.
+
+        Raises:
+            RejectedEvent: BAD_PROPERTIES or EVENT_TOO_LARGE.
+        """
+        # Hot: every property of every event passes here.
         if not isinstance(properties, dict):
             reason = f"properties is {shown(properties)}; it must be an object"
             raise _bad(BAD_PROPERTIES, reason, "properties")

@@ -28,6 +28,7 @@ class Metrics:
         self._count_events()
         self._count_sockets()
         self._count_messages()
+        self._count_hooks()
         self.http_requests = self._counter(
             "http_requests", "HTTP requests answered", "route", "method", "status"
         )
@@ -86,6 +87,23 @@ class Metrics:
         self.deliveries = self._counter("deliveries", "Frames handed to subscribers")
         self.live_values = self._counter(
             "live_values", "Values of live channels pushed"
+        )
+
+    def _count_hooks(self) -> None:
+        self.hook_calls = self._counter(
+            "hook_calls", "Questions to hooks, by what came of them", "point", "outcome"
+        )
+        self.hook_seconds = Histogram(
+            "realtime_hook_seconds",
+            "Time until a hook answered or was given up",
+            ("point",),
+            registry=self.registry,
+        )
+        self.notices = self._counter(
+            "webhook_notices", "Notices to webhooks, by what came of them", "outcome"
+        )
+        self.notice_failures = self._counter(
+            "webhook_failures", "Deliveries of notices that failed; they are repeated"
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

@@ -1,0 +1,14 @@
+"""
+Hooks: code of the developer's own, asked what to do.
+
+Nothing here is on the way of an event or a publication unless a hook is there for it.
+"""
+
+from __future__ import annotations
+
+from realtime.engine.hooks.asker import Asker, Outcome
+from realtime.engine.hooks.facade import Hooks
+from realtime.engine.hooks.functions import Function, HookFunctions
+from realtime.engine.hooks.module import ModuleAsker
+
+__all__ = ["Asker", "Function", "HookFunctions", "Hooks", "ModuleAsker", "Outcome"]
