@@ -29,7 +29,7 @@ from realtime.adapters.broker.wire import (
     join_publication,
     split_publication,
 )
-from realtime.adapters.redis.client import RedisLink, told_as
+from realtime.adapters.redis.client import RedisLink, all_of, told_as
 from realtime.adapters.redis.keys import (
     broker_channel,
     broker_history,
@@ -88,7 +88,7 @@ class RedisBroker(Broker):
 
     async def tops(self, channels: Sequence[Channel], keep: Keep) -> Sequence[Position]:
         with told_as(BrokerUnavailable):
-            return [(await self._read(each, TOP, keep)).top for each in channels]
+            return await self._tops(channels, keep)
 
     async def forget(self, channel: Channel) -> None:
         kept = broker_history(broker_channel(self._prefix, channel))
@@ -149,6 +149,19 @@ class RedisBroker(Broker):
             repeatable=True,
         )
         return _placed(reply, call)
+
+    async def _tops(self, channels: Sequence[Channel], keep: Keep) -> list[Position]:
+        keys = [broker_meta(broker_channel(self._prefix, each)) for each in channels]
+        told = await self._link.call_each(keys, [("HMGET", k, "o", "e") for k in keys])
+        ttl = _ms(max(keep.meta_ttl_s, keep.ttl_s))
+        # Watching a channel is using it: its position must not expire meanwhile.
+        await self._link.call_each(keys, [("PEXPIRE", key, ttl) for key in keys])
+        unknown = [c for c, (_, e) in zip(channels, told, strict=True) if e is None]
+        begun = await all_of(self._read(each, TOP, keep) for each in unknown)
+        new = iter([history.top for history in begun])
+        return [
+            next(new) if e is None else Position(int(o), e.decode()) for o, e in told
+        ]
 
     async def _read(self, channel: Channel, query: HistoryQuery, keep: Keep) -> History:
         name = broker_channel(self._prefix, channel)

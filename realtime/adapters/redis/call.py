@@ -5,8 +5,8 @@ One call to Redis, from the first attempt to the reply: the policy of client.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from itertools import count, takewhile
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from redis.exceptions import (
@@ -14,6 +14,7 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     MovedError,
+    NoScriptError,
     ReadOnlyError,
     ResponseError,
     TryAgainError,
@@ -24,11 +25,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from realtime.adapters.redis.address import Address
 from realtime.adapters.redis.backoff import Backoff
 from realtime.adapters.redis.line import Command, CommandLine, Replies
+from realtime.adapters.redis.script import Script
+from realtime.adapters.redis.turns import Turns
 
 CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError)
 
 # Answered without having executed anything: worth another attempt within the time.
-NOT_NOW = (AskError, ClusterDownError, ReadOnlyError, TryAgainError)
+NOT_NOW = (AskError, ClusterDownError, NoScriptError, ReadOnlyError, TryAgainError)
 
 
 class Router(Protocol):
@@ -45,10 +48,23 @@ class Call:
     """
     Commands for one server, sent together until their replies are final.
 
-    *at* fixes the server; otherwise it is the master of *key*.
+    *at* fixes the server; otherwise it is the master of *key*. *number* is its place
+    among those of this key whose order matters.
     """
 
-    __slots__ = ("_line", "_router", "at", "commands", "error", "key", "repeatable")
+    __slots__ = (
+        "_address",
+        "_asking",
+        "_attempts",
+        "_line",
+        "_router",
+        "at",
+        "commands",
+        "error",
+        "key",
+        "number",
+        "repeatable",
+    )
 
     def __init__(
         self,
@@ -63,92 +79,131 @@ class Call:
         self.key = key
         self.repeatable = repeatable
         self.at = at
-        self._line: CommandLine | None = None
+        self.number = 0
         self.error: Exception | None = None
+        self._attempts = 0
+        self._line: CommandLine | None = None
+        self._address: Address | None = None
+        self._asking: Address | None = None
 
-    async def run(self, deadline: float) -> Replies:
+    def commands_for(self, line: CommandLine) -> Sequence[Command]:
+        """Return what is to be sent now on *line*."""
+        return self.commands
+
+    def refusal(self, replies: Replies, line: CommandLine) -> Exception | None:
+        """Return the reply that says to try again, if there is one."""
+        return next((r for r in replies if isinstance(r, NOT_NOW)), None)
+
+    async def run(self, deadline: float, turns: Turns | None = None) -> Replies:
         """
         Return the replies; tries again until *deadline*, in the loop's time.
 
-        The caller cancels it then.
+        With *turns*, it is sent when those before it have been. The caller cancels it
+        at the deadline.
 
         Raises:
             TimeoutError: If the deadline has passed between two attempts.
             redis.exceptions.ConnectionError: If it is unknown whether commands that
                 must not be repeated were executed, or Redis refuses the login.
         """
-        asking: Address | None = None
-        for failures in _until(deadline):
-            address: Address | None = None
+        while True:
+            async with self._turn(turns):
+                line, sent = await self._send(deadline)
             try:
-                address = asking or self.at or await self._router.locate(self.key)
-                replies = await self._attempt(address, asking is not None)
-            except AuthenticationError:
-                raise
+                replies = await sent
             except CONNECTION_ERRORS as error:
-                if self._line is not None and not self.repeatable:
+                if not self.repeatable:
                     raise
                 self.error = error
-            else:
-                refusal = next((r for r in replies if isinstance(r, NOT_NOW)), None)
-                if refusal is None:
-                    return replies
-                self.error = refusal
-            asking = await self._prepare(failures, address)
-        raise TimeoutError
+                continue
+            if self._asking is not None:
+                replies = replies[1::2]
+            self.error = self.refusal(replies, line)
+            if self.error is None:
+                return replies
 
-    async def send(self, deadline: float) -> asyncio.Future[Replies]:
-        """
-        Send once, as soon as there is a connection; the future gives the replies.
+    def _turn(self, turns: Turns | None) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if turns is None else turns.turn(self.key, self.number)
 
-        The caller cancels it at *deadline*. Raises TimeoutError as ``run`` does.
-        """
-        for failures in _until(deadline):
-            address: Address | None = None
+    async def _send(
+        self, deadline: float
+    ) -> tuple[CommandLine, asyncio.Future[Replies]]:
+        """Send it as soon as there is a connection; the future gives the replies."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._attempts:
+                # Whoever is cancelled at the deadline looks at the clock as well: a
+                # library may lose a cancellation (asyncio.wait_for before Python 3.12).
+                if loop.time() >= deadline:
+                    raise TimeoutError
+                await self._prepare()
+            self._attempts += 1
+            self._address = self._line = None
             try:
-                address = self.at or await self._router.locate(self.key)
-                return (await self._router.line(address)).call(self.commands)
+                found = self._asking or self.at or await self._router.locate(self.key)
+                self._address = found
+                line = self._line = await self._router.line(found)
+                commands = self.commands_for(line)
+                if self._asking is not None:
+                    commands = [c for one in commands for c in (("ASKING",), one)]
+                return line, line.call(commands)
             except AuthenticationError:
                 raise
             except CONNECTION_ERRORS as error:
                 self.error = error
-            await self._prepare(failures, address)
-        raise TimeoutError
 
-    async def _attempt(self, address: Address, asking: bool) -> Replies:
-        self._line = None
-        line = await self._router.line(address)
-        commands = self.commands
-        if asking:
-            commands = [part for one in commands for part in (("ASKING",), one)]
-        replies = line.call(commands)
-        self._line = line  # from here on, something may have been executed
-        return (await replies)[1::2] if asking else await replies
-
-    async def _prepare(self, failures: int, address: Address | None) -> Address | None:
-        """Wait if need be; return the address of an ASK redirection."""
-        error = self.error
+    async def _prepare(self) -> None:
+        """Wait if need be, and find out where to go."""
+        error, self._asking = self.error, None
+        if isinstance(error, NoScriptError):
+            return
         if isinstance(error, ReadOnlyError) and self._line is not None:
             self._line.drop("the server has become a replica")
-        if failures > 1 or not isinstance(error, AskError):
-            await asyncio.sleep(self._router.backoff.delay_s(failures))
+        if self._attempts > 1 or not isinstance(error, AskError):
+            await asyncio.sleep(self._router.backoff.delay_s(self._attempts))
         if isinstance(error, AskError) and not isinstance(error, MovedError):
-            host = error.host or (address.host if address else "")
-            return Address(host, error.port)
+            host = error.host or (self._address.host if self._address else "")
+            self._asking = Address(host, error.port)
+            return
         try:
-            avoid = None if isinstance(error, ResponseError) else address
+            avoid = None if isinstance(error, ResponseError) else self._address
             await self._router.refresh(avoid)
         except CONNECTION_ERRORS as failed:
             self.error = failed
-        return None
 
 
-def _until(deadline: float) -> Iterator[int]:
+class ScriptCall(Call):
     """
-    Count 1, 2, 3 ... until *deadline*, but at least to 1.
+    One run of a script, by its digest if the connection has taught it to the server.
 
-    Whoever is cancelled at the deadline looks at the clock as well, because a library
-    may lose a cancellation (asyncio.wait_for before Python 3.12 does).
+    The source goes out once on each connection, before all that need it, so that no run
+    is refused and overtaken only because the server has not heard of the script. What
+    is left is a server that is told to forget (SCRIPT FLUSH).
     """
-    loop = asyncio.get_running_loop()
-    return takewhile(lambda n: n == 1 or loop.time() < deadline, count(1))
+
+    __slots__ = ("_script", "_tail")
+
+    def __init__(
+        self,
+        router: Router,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes | str],
+        repeatable: bool,
+    ) -> None:
+        self._script = script
+        self._tail = (str(len(keys)), *keys, *arguments)
+        super().__init__(router, (), keys[0], repeatable)
+
+    def commands_for(self, line: CommandLine) -> Sequence[Command]:
+        script = self._script
+        if script.sha in line.taught:
+            return [("EVALSHA", script.sha, *self._tail)]
+        line.taught.add(script.sha)
+        return [("EVAL", script.source, *self._tail)]
+
+    def refusal(self, replies: Replies, line: CommandLine) -> Exception | None:
+        refusal = super().refusal(replies, line)
+        if isinstance(refusal, NoScriptError):
+            line.taught.discard(self._script.sha)
+        return refusal

@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from realtime.adapters.redis.address import Address, Kind, parse_target
 from realtime.adapters.redis.backoff import Backoff
-from realtime.adapters.redis.call import CONNECTION_ERRORS, NOT_NOW, Call
+from realtime.adapters.redis.call import CONNECTION_ERRORS, Call, ScriptCall
 from realtime.adapters.redis.line import Command, CommandLine, Replies
 from realtime.adapters.redis.opener import Opener
 from realtime.adapters.redis.script import Script
 from realtime.adapters.redis.slots import SlotMap, slot_of
+from realtime.adapters.redis.turns import Turns
 from realtime.errors import ConfigError, Unavailable
 from realtime.settings import RedisSettings
+
+T = TypeVar("T")
+
+CALLS_AT_ONCE = 500  # of call_each: bounds how long a server is busy with them
 
 
 class RedisLink:
@@ -55,8 +60,8 @@ class RedisLink:
         self._open: set[CommandLine] = set()  # also those that are closing
         self._map: SlotMap | None = None
         self._refreshing = asyncio.Lock()
-        self._in_order = asyncio.Lock()  # of publications that wait
-        self._waiting = 0  # such publications
+        self._turns = Turns()  # of those whose order matters, when they have to wait
+        self._number = 0  # of the last of them
         self._closed = False
 
     @property
@@ -96,7 +101,7 @@ class RedisLink:
         Raises:
             Unavailable: If Redis did not answer in time, or answered with an error.
         """
-        (reply,) = await self._ask([command], key, repeatable, at)
+        (reply,) = await self._ask(Call(self, [command], key, repeatable, at))
         return _checked(reply)
 
     async def call_many(
@@ -105,7 +110,31 @@ class RedisLink:
         """Run repeatable commands, all on the slot of *key*. Raises Unavailable."""
         if not commands:
             return []
-        return [_checked(reply) for reply in await self._ask(commands, key, True)]
+        replies = await self._ask(Call(self, commands, key, True))
+        return [_checked(reply) for reply in replies]
+
+    async def call_each(
+        self, keys: Sequence[bytes], commands: Sequence[Command]
+    ) -> list[Any]:
+        """
+        Run repeatable commands, each on the master of its key; those of one master go
+        together, ``CALLS_AT_ONCE`` at a time. Raises Unavailable.
+        """
+        places: dict[Address | None, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(self.master_of(key), []).append(place)
+        replies: list[Any] = [None] * len(commands)
+
+        async def ask(master: Address | None, some: list[int]) -> None:
+            for at in range(0, len(some), CALLS_AT_ONCE):
+                chunk = some[at : at + CALLS_AT_ONCE]
+                asked = [(keys[place], commands[place]) for place in chunk]
+                found = await self._ask_together(master, asked)
+                for place, reply in zip(chunk, found, strict=True):
+                    replies[place] = reply
+
+        await all_of(ask(*group) for group in places.items())
+        return replies
 
     async def run_script(
         self, script: Script, keys: Sequence[bytes], *arguments: bytes | str
@@ -116,11 +145,7 @@ class RedisLink:
         Raises:
             Unavailable: If it is unknown whether it ran, or it failed.
         """
-        tail = (str(len(keys)), *keys, *arguments)
-        (reply,) = await self._ask([("EVALSHA", script.sha, *tail)], keys[0], True)
-        if isinstance(reply, NoScriptError):
-            # The server has restarted, or has never seen it: this also teaches it.
-            (reply,) = await self._ask([("EVAL", script.source, *tail)], keys[0], True)
+        (reply,) = await self._ask(ScriptCall(self, script, keys, arguments, True))
         return _checked(reply)
 
     async def run_script_in_order(
@@ -131,17 +156,13 @@ class RedisLink:
         repeatable: bool,
     ) -> Any:
         """
-        Run *script* in the order of the calls, as ``publish`` does.
+        Run *script* once; of one first key, in the order of the calls.
 
-        Raises:
-            Unavailable: If it is unknown whether it ran, or it failed.
+        *repeatable* says that running it twice does no harm. Raises Unavailable as
+        ``run_script`` does.
         """
-        tail = (str(len(keys)), *keys, *arguments)
-        command = ("EVALSHA", script.sha, *tail)
-        (reply,) = await self._ask([command], keys[0], repeatable)
-        if isinstance(reply, NoScriptError):
-            command = ("EVAL", script.source, *tail)
-            (reply,) = await self._ask([command], keys[0], repeatable)
+        call = ScriptCall(self, script, keys, arguments, repeatable)
+        (reply,) = await self._ask_in_order(call)
         return _checked(reply)
 
     async def publish(self, channel: bytes, data: bytes) -> None:
@@ -151,14 +172,10 @@ class RedisLink:
         Raises:
             Unavailable: If it may not have been published.
         """
-        deadline = asyncio.get_running_loop().time() + self.timeout_s
         verb = "SPUBLISH" if self.is_cluster else "PUBLISH"
         call = Call(self, [(verb, channel, data)], channel, False)
-        # Whoever comes while others wait for a connection comes after them.
-        replies = None if self._waiting else await self._ask_once(call)
-        if replies is None:
-            replies = await self._ask_in_turn(call, deadline)
-        _checked(replies[0])
+        (reply,) = await self._ask_in_order(call)
+        _checked(reply)
 
     async def durability(self) -> str:
         """
@@ -224,38 +241,40 @@ class RedisLink:
         for gone in self._lines.keys() - set(self.masters):
             self._lines.pop(gone).drop("it is no master now")
 
-    async def _ask(
-        self,
-        commands: Sequence[Command],
-        key: bytes,
-        repeatable: bool,
-        at: Address | None = None,
-    ) -> Replies:
+    async def _ask(self, call: Call) -> Replies:
         deadline = asyncio.get_running_loop().time() + self.timeout_s
-        call = Call(self, commands, key, repeatable, at)
         replies = await self._ask_once(call)
         if replies is None:
             replies = await self._ask_patiently(call, deadline)
         return replies
 
-    async def _ask_patiently(self, call: Call, deadline: float) -> Replies:
+    async def _ask_together(
+        self, master: Address | None, asked: Sequence[tuple[bytes, Command]]
+    ) -> list[Any]:
+        """Ask on the open line to *master*; one by one if that does not do."""
+        if master is not None:
+            together = [command for _, command in asked]
+            replies = await self._ask_once(Call(self, together, b"", True, master))
+            if replies is not None:
+                return [_checked(reply) for reply in replies]
+        return await all_of(self.call(*command, key=key) for key, command in asked)
+
+    async def _ask_in_order(self, call: Call) -> Replies:
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        self._number = call.number = self._number + 1
+        # Whoever comes while others of this key wait comes after them.
+        taken = self._turns.are_taken(call.key)
+        replies = None if taken else await self._ask_once(call)
+        if replies is None:
+            replies = await self._ask_patiently(call, deadline, self._turns)
+        return replies
+
+    async def _ask_patiently(
+        self, call: Call, deadline: float, turns: Turns | None = None
+    ) -> Replies:
         with self._explained(call):
             async with asyncio.timeout_at(deadline):
-                return await call.run(deadline)
-
-    async def _ask_in_turn(self, call: Call, deadline: float) -> Replies:
-        """Send it when those that came before have been sent."""
-        self._waiting += 1
-        with self._explained(call):
-            try:
-                async with asyncio.timeout_at(deadline), self._in_order:
-                    sent = await call.send(deadline)
-            finally:
-                self._waiting -= 1
-            replies = await sent
-        if any(isinstance(reply, NOT_NOW) for reply in replies):
-            return await self._ask_patiently(call, deadline)
-        return replies
+                return await call.run(deadline, turns)
 
     @contextlib.contextmanager
     def _explained(self, call: Call) -> Iterator[None]:
@@ -276,7 +295,7 @@ class RedisLink:
         if line is None:
             return None
         try:
-            future = line.call(call.commands)
+            future = line.call(call.commands_for(line))
         except RedisConnectionError:
             return None  # nothing has been sent
         try:
@@ -285,9 +304,7 @@ class RedisLink:
             if not call.repeatable:
                 raise Unavailable(f"Redis failed: {error}") from error
             return None
-        if any(isinstance(reply, NOT_NOW) for reply in replies):
-            return None
-        return replies
+        return None if call.refusal(replies, line) else replies
 
     async def _fetch_map(self, avoid: Address | None) -> SlotMap:
         known = [*self.masters, *self._target.addresses]
@@ -310,7 +327,8 @@ class RedisLink:
     async def _durability(self, at: Address) -> str:
         found: dict[str, str] = {}
         for name in ("maxmemory-policy", "appendonly", "appendfsync"):
-            (reply,) = await self._ask([("CONFIG", "GET", name)], b"", True, at)
+            asking = Call(self, [("CONFIG", "GET", name)], b"", True, at)
+            (reply,) = await self._ask(asking)
             if isinstance(reply, ResponseError) or len(reply) != 2:
                 return "unknown"
             found[name] = reply[1].decode()
@@ -319,6 +337,15 @@ class RedisLink:
         if found["appendonly"] != "yes":
             return "appendonly no"
         return f"appendfsync {found['appendfsync']}"
+
+
+async def all_of(awaitables: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all of them to their ends; raises the first error."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast(list[T], results)
 
 
 @contextlib.contextmanager

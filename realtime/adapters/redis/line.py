@@ -134,6 +134,7 @@ class CommandLine(Wire):
     """
 
     def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
+        self.taught: set[str] = set()  # digests of scripts that went out here in full
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._batches: deque[_Batch] = deque()
