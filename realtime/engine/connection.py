@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -21,11 +22,13 @@ from realtime.core.access import Identity
 from realtime.core.session import Phase, Session
 from realtime.engine import commands
 from realtime.engine.batches import Batch, Sender
+from realtime.engine.directory import Facts
 from realtime.engine.outbox import Outbox
 from realtime.engine.services import Services
 from realtime.engine.socket import Socket
 from realtime.errors import (
     BAD_FRAME,
+    ENDED_BY_BACKEND,
     EXPIRED_CLOSE,
     GAP,
     HELLO_TIMEOUT,
@@ -50,9 +53,11 @@ from realtime.wire.messages import (
     Goodbye,
     Ping,
     Pong,
+    Refreshed,
     Rejection,
     Reply,
     TokenExpired,
+    Unsubscribed,
 )
 
 log = structlog.get_logger(__name__)
@@ -72,6 +77,7 @@ class Connection:
         "_waiting",
         "_waiting_bytes",
         "batch",
+        "client",
         "dialect",
         "id",
         "keepalive",
@@ -99,6 +105,7 @@ class Connection:
         self.session = Session(services.limits)
         self.batch: Batch | None = None
         self.sender: Sender | None = None  # made for the first events
+        self.client: str | None = None  # what the app calls itself
         self.opened_at = 0.0
         self.published = 0.0  # the state of its rate; see core.limits
         self.keepalive: Any = None
@@ -119,6 +126,8 @@ class Connection:
             services.limits.max_outbox_bytes,
             self.dialect.frame_key,
             self._overflowed,
+            self.id,
+            services.tally,
         )
         self.opened_at = services.clock.monotonic()
         services.connections.add(self)
@@ -176,6 +185,7 @@ class Connection:
         self._waiting = None
         self.outbox.close()
         services.connections.discard(self)
+        services.directory.discard(self)
         services.metrics.connections_closed.labels(services.code_label(code)).inc()
         log.info(
             "connection_closed",
@@ -345,6 +355,58 @@ class Connection:
 
     def _grace_ended(self) -> None:
         self.close(EXPIRED_CLOSE)
+
+    # -- what a backend may order; see engine.directory ---------------------------------
+
+    @property
+    def identity(self) -> Identity | None:
+        """For whom it acts; None before hello was accepted."""
+        return self.session.identity
+
+    def facts(self) -> Facts:
+        """Say what may be told of this connection."""
+        clock = self.services.clock
+        return Facts(
+            self.id,
+            round(clock.time() - clock.monotonic() + self.opened_at, 3),
+            self.remote,
+            self.dialect.name,
+            len(self.session.channels),
+            self.client,
+        )
+
+    def turn_out(
+        self, code: CloseCode, reason: str = "", error: CommandError | None = None
+    ) -> None:
+        """Close it; *error* is told before."""
+        if error is not None:
+            self.tell(error, None)
+        self.close(code, reason)
+
+    def end_subscription(self, channel: Channel) -> bool:
+        """End a subscription and say so; return whether there was one."""
+        if channel not in self.session.channels:
+            return False
+        self.leave(channel)
+        code = ENDED_BY_BACKEND
+        self.reply(Unsubscribed(channel, None, code.code, code.meaning))
+        return True
+
+    def renew(self, expires_at: float | None) -> bool:
+        """Set when the token expires, None: now; return whether there is a token."""
+        identity = self.session.identity
+        if identity is None or identity.expires_at is None:
+            return False
+        now = self.services.clock.time()
+        if expires_at is not None and expires_at > now:
+            renewed = replace(identity, expires_at=expires_at)
+            self.session.refresh(renewed)
+            self.expect_expiry(renewed)
+            self.reply(Refreshed(None, expires_at))
+        elif self.session.phase is not Phase.EXPIRED:  # its grace is not made longer
+            self.expect_expiry(replace(identity, expires_at=None))
+            self._token_ended()
+        return True
 
     # -- the ingest's side -------------------------------------------------------------
 

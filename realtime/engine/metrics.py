@@ -6,7 +6,7 @@ One object per node, given to the components; nothing here is global.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,6 +16,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from realtime.engine.subscriber import FlowTally
 
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -29,6 +33,7 @@ class Metrics:
         self._count_sockets()
         self._count_messages()
         self._count_hooks()
+        self._count_orders()
         self.http_requests = self._counter(
             "http_requests", "HTTP requests answered", "route", "method", "status"
         )
@@ -106,8 +111,17 @@ class Metrics:
             "webhook_failures", "Deliveries of notices that failed; they are repeated"
         )
 
+    def _count_orders(self) -> None:
+        self.orders = self._counter(
+            "orders", "Orders given here, by what came of them", "order", "outcome"
+        )
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"realtime_{name}", text, labels, registry=self.registry)
+
+    def read_tally(self, tally: FlowTally) -> None:
+        """Add what flows and outboxes count, read when metrics are rendered."""
+        self.registry.register(_TallyCollector(tally))
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is asked for when metrics are rendered."""
@@ -121,3 +135,25 @@ class Metrics:
     def render(self) -> tuple[bytes, str]:
         """Return the exposition text and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+_TALLIED = {
+    "filtered": "Deliveries saved: a subscriber's filter did not match",
+    "conflated": "Deliveries saved: a newer publication came within the interval",
+    "coalesced": "Deliveries saved: a newer one came while the reader was too slow",
+    "dropped": "Publications dropped: the reader was too slow, and was told",
+    "gaps_told": "Gaps told to slow readers for what was dropped",
+}
+
+
+class _TallyCollector(Collector):
+    """Plain integers as counters: they are counted where each call would be felt."""
+
+    def __init__(self, tally: FlowTally) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Read all of them."""
+        for name, text in _TALLIED.items():
+            value = getattr(self._tally, name)
+            yield CounterMetricFamily(f"realtime_{name}", text, value=value)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from realtime.adapters.blocks.port import Blocks
 from realtime.adapters.broker.port import Broker
 from realtime.adapters.ledger.port import Ledger
 from realtime.adapters.registry.port import NodeReport, Registry
@@ -26,19 +27,25 @@ from realtime.core.limits import Rate
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.core.tokens import ApiKeys
+from realtime.engine.administration import Administration
 from realtime.engine.admission import Admission
 from realtime.engine.auth import Authenticator
 from realtime.engine.backend import Backend, BackendBatch, TrackResult
 from realtime.engine.connection import Connection
+from realtime.engine.control import Control
+from realtime.engine.directory import Directory
 from realtime.engine.drain import Drain, Rotation
+from realtime.engine.gate import Gate
 from realtime.engine.hub import Hub, Subscriber
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
 from realtime.engine.listing import Listing
 from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
+from realtime.engine.orders import Orders
 from realtime.engine.services import Services
 from realtime.engine.stats import Stats
+from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriptions import Subscription, Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
@@ -87,6 +94,7 @@ class NodeParts:
     ledger: Ledger
     broker: Broker
     registry: Registry
+    blocks: Blocks
     clock: Clock
     page: Mapping[str, object]
 
@@ -109,11 +117,13 @@ class Node:
         self.metrics = Metrics()
         self.draining = False
         self._tasks = Tasks()
+        self._connections: set[Connection] = set()
         self._health: dict[str, str] = {"broker": "not probed yet"}
         self.wheel = Wheel(parts.clock)
         self._rules = EventRules(parts.events, parts.limits)
         self._count()
         self._deliver()
+        self._administer()
         self.services = self._services()
         self._doors()
         self._gauges()
@@ -137,7 +147,8 @@ class Node:
     def _deliver(self) -> None:
         """Make what brings publications and values to subscribers."""
         parts = self.parts
-        self._hub = Hub()
+        self._hub = Hub(parts.clock, FlowTally(), self.metrics.deliveries.inc)
+        self.metrics.read_tally(self._hub.tally)
         self.live = Live(
             parts.ledger,
             parts.counters,
@@ -171,6 +182,17 @@ class Node:
             settings, clock, self.metrics, self.services.connections
         )
 
+    def _administer(self) -> None:
+        """Make what obeys backends, here and on all nodes."""
+        parts, clock, tasks = self.parts, self.parts.clock, self._tasks
+        self.gate = Gate(parts.blocks, clock, self.metrics)
+        self.directory = Directory(self._connections)
+        orders = Orders(parts.id, self.directory, self.gate, self._hub, clock, tasks)
+        self._control = Control(
+            parts.id, orders, parts.broker, parts.registry, clock, self.metrics, tasks
+        )
+        self.admin = Administration(self._control, self.gate, parts.registry, clock)
+
     def _services(self) -> Services:
         parts = self.parts
         return Services(
@@ -181,6 +203,9 @@ class Node:
             marks_ttl_s=parts.ledger_settings.marks_ttl_s,
             access=parts.access,
             authenticator=parts.authenticator,
+            gate=self.gate,
+            directory=self.directory,
+            connections=self._connections,
             rules=self._rules,
             ledger=parts.ledger,
             broker=parts.broker,
@@ -190,6 +215,7 @@ class Node:
             keepalive=Keepalive(self.wheel, parts.limits),
             metrics=self.metrics,
             tasks=self._tasks,
+            tally=self._hub.tally,
             publish_rate=Rate.of(parts.limits.publish_rate),
         )
 
@@ -229,11 +255,15 @@ class Node:
         Connect and begin the background work.
 
         Raises:
-            Unavailable: If the ledger or the broker cannot be reached.
+            Unavailable: If the ledger, the broker or the blocks cannot be reached.
         """
         await self.parts.ledger.start()
         await self.parts.broker.start()
         await self._probe()
+        # Orders are heard before the copy is made: none falls between the two.
+        await self._control.start(self._subscriptions.listen)
+        await self.gate.sync()
+        self._tasks.spawn(self.gate.run())
         self._tasks.spawn(self.ingest.run())
         self._tasks.spawn(self.live.run())
         self._tasks.spawn(self._stats.run())
@@ -252,6 +282,7 @@ class Node:
     def missed(self) -> None:
         """Changes may not have been heard: read in full what is watched here."""
         self._tasks.spawn(self.live.heal())
+        self._tasks.spawn(self.gate.catch_up())
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -278,7 +309,9 @@ class Node:
         except TimeoutError:
             log.warning("events_not_committed", events=self.ingest.pending_events)
         await self.live.aclose()
+        self._control.stop()
         await self._tasks.aclose()
+        self._hub.stop()
         self.wheel.stop()
         try:
             await self.parts.registry.remove(self.id)

@@ -1,18 +1,21 @@
 """
 The outgoing bytes of one connection, bounded in bytes.
 
-While the transport has room, every frame goes straight through to it. While it has not,
-frames wait here: of a live channel only the latest value, of everything else all, in
-order. Past the bound the outbox gives up what waits and says so once; its owner then
-closes the connection with a code that tells the client to come back.
+While the transport has room, every frame goes straight through to it. While it has not
+(it holds more than its high water mark), frames wait in a backlog, which is made for
+them and goes with them: an outbox whose transport has room holds nothing. Past the
+bound the outbox gives up what waits and says so once; its owner then closes the
+connection with a code that tells the client to come back.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from realtime.engine.backlog import Backlog
 from realtime.engine.socket import Socket
+from realtime.engine.subscriber import Droppable, FlowTally, Part
+from realtime.types import ConnectionId
 from realtime.wire.frames import FrameKey
 
 BATCH_BYTES = 64 * 1024  # joined into one write when the transport has room again
@@ -23,20 +26,19 @@ class Outbox:
     What one socket is to send.
 
     *on_overflow* is called in the middle of a fan-out (trap: the hub is iterating its
-    subscribers), so it may close the socket but must not change the hub. *frame_key* is
-    only carried, for the hub.
+    subscribers), so it may close the socket but must not change the hub. *frame_key*
+    and *id* are only carried, for the hub. *tally* is shared by all outboxes of a node.
     """
 
     __slots__ = (
-        "_bytes",
-        "_last_key",
         "_max_bytes",
         "_on_overflow",
         "_paused",
         "_socket",
+        "_tally",
         "_waiting",
-        "coalesced",
         "frame_key",
+        "id",
         "overflowed",
     )
 
@@ -46,33 +48,32 @@ class Outbox:
         max_bytes: int,
         frame_key: FrameKey,
         on_overflow: Callable[[], None],
+        id: ConnectionId | None = None,
+        tally: FlowTally | None = None,
     ) -> None:
         self.frame_key = frame_key
+        self.id = id
         self.overflowed = False
-        self.coalesced = 0  # values of live channels that gave way to newer ones
         self._socket = socket
         self._max_bytes = max_bytes
         self._on_overflow = on_overflow
+        self._tally = tally or FlowTally()
         self._paused = False
-        # Keys are channel numbers for the values of live channels, and -1, -2, -3 ...
-        # for all other frames. None while nothing waits: most connections, always.
-        self._waiting: OrderedDict[int, bytes] | None = None
-        self._last_key = 0
-        self._bytes = 0
+        # None while nothing waits: most connections, always.
+        self._waiting: Backlog | None = None
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait here; what the transport holds is not among them."""
-        return self._bytes
+        return self._waiting.bytes if self._waiting is not None else 0
 
     def push(self, frame: bytes) -> None:
         """Send *frame*, after everything that waits."""
         # Hot: once per subscriber and publication (benchmarks/fanout.py).
         if not self._paused:
             self._socket.send(frame)
-        else:
-            self._last_key -= 1
-            self._hold(self._last_key, frame)
+        elif not self.overflowed and not self._backlog.add(frame):
+            self._overflow()
 
     reply = push
     """Answers keep their place among publications."""
@@ -86,20 +87,36 @@ class Outbox:
         """
         if not self._paused:
             self._socket.send(frame)
-        else:
-            self._hold(number, frame)
+        elif not self.overflowed and not self._backlog.add_latest(number, frame):
+            self._overflow()
+
+    def push_droppable(self, drop: Droppable, frame: bytes) -> None:
+        """Send what may be dropped; if it is, a gap follows when there is room."""
+        if not self._paused:
+            self._socket.send(frame)
+        elif not self.overflowed:
+            self._backlog.add_droppable(drop, frame)
+
+    def push_merged(self, parts: Sequence[Part], joined: bytes) -> None:
+        """Send what may give way to newer publications while it waits."""
+        if not self._paused:
+            self._socket.send(joined)
+            return
+        for part in parts:
+            if self.overflowed:
+                return
+            if not self._backlog.add_part(part):
+                self._overflow()
 
     def forget(self, number: int) -> None:
         """
-        Drop what waits of live channel *number*: it was unsubscribed.
+        Drop what waits of channel *number*: it was unsubscribed.
 
         Without this, the first value after subscribing again would take the old
         value's place, in front of the reply.
         """
         if self._waiting is not None:
-            frame = self._waiting.pop(number, None)
-            if frame is not None:
-                self._bytes -= len(frame)
+            self._waiting.forget(number)
 
     def paused(self) -> None:
         """Let frames wait from now on."""
@@ -112,7 +129,8 @@ class Outbox:
         self._paused = False
         # A full transport says so from within `send`, by way of `paused`.
         while self._waiting and not self._paused:
-            self._socket.send(self._take(self._waiting))
+            self._waiting.tell_gaps(self.frame_key)
+            self._socket.send(self._waiting.take(BATCH_BYTES))
         if not self._waiting:
             self._waiting = None
 
@@ -124,36 +142,18 @@ class Outbox:
         has ended would stay until the next full garbage collection.
         """
         self._waiting = None
-        self._bytes = 0
         self._on_overflow = _ignore
 
-    def _hold(self, key: int, frame: bytes) -> None:
-        if self.overflowed:
-            return
+    @property
+    def _backlog(self) -> Backlog:
         if self._waiting is None:
-            self._waiting = OrderedDict()
-        replaced = self._waiting.get(key)
-        if replaced is not None:
-            self._bytes -= len(replaced)
-            self.coalesced += 1
-        self._bytes += len(frame)
-        self._waiting[key] = frame
-        if self._bytes > self._max_bytes:
-            self.overflowed = True
-            self._waiting = None
-            self._bytes = 0
-            self._on_overflow()
+            self._waiting = Backlog(self._max_bytes, self._tally)
+        return self._waiting
 
-    def _take(self, waiting: OrderedDict[int, bytes]) -> bytes:
-        """Remove the first frames, about one write's worth, and join them."""
-        frames: list[bytes] = []
-        size = 0
-        while waiting and size < BATCH_BYTES:
-            frame = waiting.popitem(last=False)[1]
-            frames.append(frame)
-            size += len(frame)
-        self._bytes -= size
-        return b"".join(frames)
+    def _overflow(self) -> None:
+        self.overflowed = True
+        self._waiting = None
+        self._on_overflow()
 
 
 def _ignore() -> None:

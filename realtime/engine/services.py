@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,13 @@ from realtime.core.access import Access
 from realtime.core.events import EventRules
 from realtime.core.limits import Rate
 from realtime.engine.auth import Authenticator
+from realtime.engine.directory import Directory
+from realtime.engine.gate import Gate
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
 from realtime.engine.metrics import Metrics
+from realtime.engine.notify import Notify, nobody
+from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriptions import Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
@@ -30,17 +33,6 @@ if TYPE_CHECKING:
 STANDARD_CODES = (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009)
 KNOWN_CODES = frozenset(STANDARD_CODES) | {one.code for one in CLOSE_CODES}
 
-Notify = Callable[[str, Mapping[str, object]], None]
-"""
-Tells the backend's webhook of an event (``user_online``), with what the notice says.
-
-Never waits, never raises; nothing happens unless ``webhooks.events`` names the event.
-"""
-
-
-def _nobody(event: str, body: Mapping[str, object]) -> None:
-    """Tell nobody: there is no webhook."""
-
 
 @dataclass(slots=True)
 class Services:
@@ -53,6 +45,8 @@ class Services:
     marks_ttl_s: float
     access: Access
     authenticator: Authenticator
+    gate: Gate
+    directory: Directory
     rules: EventRules
     ledger: Ledger
     broker: Broker
@@ -62,9 +56,10 @@ class Services:
     keepalive: Keepalive
     metrics: Metrics
     tasks: Tasks
+    tally: FlowTally
     connections: set[Connection] = field(default_factory=set)
     publish_rate: Rate | None = None  # of one connection; None: as often as it likes
-    notify: Notify = _nobody
+    notify: Notify = nobody
 
     @staticmethod
     def code_label(code: int) -> str:

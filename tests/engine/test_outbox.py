@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.engine.outbox import BATCH_BYTES, Outbox
+from realtime.engine.subscriber import FlowTally
 from realtime.testing.transport import RecordingSocket
 from realtime.wire.frames import FrameKey
 
@@ -31,7 +32,10 @@ class Box:
     def __init__(self, max_bytes: int = 1000) -> None:
         self.socket = RecordingSocket()
         self.overflows = 0
-        self.outbox = Outbox(self.socket, max_bytes, FrameKey.JSON, self._overflow)
+        self.tally = FlowTally()
+        self.outbox = Outbox(
+            self.socket, max_bytes, FrameKey.JSON, self._overflow, tally=self.tally
+        )
 
     def _overflow(self) -> None:
         self.overflows += 1
@@ -83,7 +87,7 @@ def test_a_live_channel_waits_with_its_latest_value_only() -> None:
     box.outbox.push_latest(2, b"[2]")
     box.outbox.push_latest(1, b"[1: new]")
     assert box.outbox.waiting_bytes == len(b"[1: new][p][2]")
-    assert box.outbox.coalesced == 1
+    assert box.tally.coalesced == 1
 
     box.outbox.resumed()
     assert box.sent() == b"[1: new][p][2]"

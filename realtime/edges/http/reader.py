@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from realtime.clock import Clock
+from realtime.engine.backlog import Backlog
+from realtime.engine.subscriber import Droppable, FlowTally, Part
 from realtime.errors import GOING_AWAY, SLOW, CloseCode
 from realtime.wire.frames import FrameKey
 
@@ -14,60 +16,70 @@ class Reader:
     """
     A subscriber whose frames are taken by the one task that writes its stream.
 
-    ``push`` and ``push_latest`` never block. Once the bound is passed the reader is
-    finished as slow: what waited is dropped, and its end says so.
+    Nothing that is pushed blocks. Once the bound is passed, what gives way is as for an
+    outbox; after that the reader is finished as slow: what waited is dropped, and its
+    end says so.
     """
 
     __slots__ = (
+        "_backlog",
         "_clock",
-        "_latest",
-        "_max_bytes",
         "_on_finish",
-        "_queue",
         "_wake",
         "end",
         "last_taken",
         "retry_ms",
         "sending",
-        "waiting_bytes",
     )
 
     frame_key = FrameKey.SSE
+    id = None  # it publishes nothing, so nothing is its own
 
-    def __init__(self, max_bytes: int, clock: Clock) -> None:
-        self._max_bytes = max_bytes
+    def __init__(
+        self, max_bytes: int, clock: Clock, tally: FlowTally | None = None
+    ) -> None:
         self._clock = clock
-        self._queue: list[bytes] = []
-        self._latest: dict[int, bytes] = {}
+        self._backlog = Backlog(max_bytes, tally or FlowTally())
         self._wake = asyncio.Event()
         self._on_finish: Callable[[], None] | None = None
-        self.waiting_bytes = 0
         self.end: CloseCode | None = None  # why it is over; None while it is not
         self.retry_ms: int | None = None  # when to come back, told with the end
         self.sending = False  # a chunk is on its way out
         self.last_taken = clock.monotonic()  # when a chunk last left, or began to
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits to be taken."""
+        return self._backlog.bytes
+
     def push(self, frame: bytes) -> None:
-        """Let one frame wait, after those that wait already."""
-        if self._fits(len(frame)):
-            self._queue.append(frame)
-            self._wake.set()
+        """Let frames wait, after those that wait already."""
+        if self.end is None:
+            self._held(self._backlog.add(frame))
 
     def push_latest(self, number: int, frame: bytes) -> None:
         """Let the value of channel *number* wait, in place of an older one."""
-        if self._fits(len(frame) - len(self._latest.get(number, b""))):
-            self._latest[number] = frame
+        if self.end is None:
+            self._held(self._backlog.add_latest(number, frame))
+
+    def push_droppable(self, drop: Droppable, frame: bytes) -> None:
+        """Let frames wait that may be dropped; if they are, a gap is told."""
+        if self.end is None:
+            self._backlog.add_droppable(drop, frame)
             self._wake.set()
 
-    def _fits(self, more: int) -> bool:
-        if self.end is not None:
-            return False
-        if self.waiting_bytes + more > self._max_bytes:
-            self._clear()
+    def push_merged(self, parts: Sequence[Part], joined: bytes) -> None:
+        """Let frames wait that may give way to newer ones."""
+        for part in parts:
+            if self.end is None:
+                self._held(self._backlog.add_part(part))
+
+    def _held(self, fits: bool) -> None:
+        if fits:
+            self._wake.set()
+        else:
+            self._backlog.clear()
             self.finish(SLOW)
-            return False
-        self.waiting_bytes += more
-        return True
 
     def finish(self, end: CloseCode, retry_ms: int | None = None) -> None:
         """Take nothing more; what waits may still be taken. The first end counts."""
@@ -112,8 +124,10 @@ class Reader:
 
         You must call ``taken`` once a chunk that was not empty has been written.
         """
-        chunk = b"".join((*self._queue, *self._latest.values()))
-        self._clear()
+        backlog = self._backlog
+        chunk = backlog.take(backlog.bytes)
+        backlog.tell_gaps(self.frame_key)
+        chunk += backlog.take(backlog.bytes)
         if self.end is None:
             self._wake.clear()
         if chunk:
@@ -125,8 +139,3 @@ class Reader:
         """Note that the chunk has been written."""
         self.sending = False
         self.last_taken = self._clock.monotonic()
-
-    def _clear(self) -> None:
-        self._queue.clear()
-        self._latest.clear()
-        self.waiting_bytes = 0

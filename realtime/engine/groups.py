@@ -1,0 +1,284 @@
+"""
+The subscribers of one channel that share frame key and flow, and what waits for them.
+
+Law: all work is done once for the group. A filter is evaluated once, one timer serves
+intervals and batches, frames are encoded and joined once. What waits leaves in the
+order of its offsets, and nothing overtakes it: a client that has an offset has all
+before it that was meant for it.
+
+    quiet --publication--> [batch] --> leave --> [interval] --> leave --> ... --> quiet
+
+After a quiet time a publication leaves at once, or after the batching delay; then what
+comes within an interval waits for its end, the latest of each key. An interval in which
+nothing came makes it quiet again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from realtime.clock import Clock, Timer
+from realtime.core.flow import Flow
+from realtime.core.namespaces import Overflow
+from realtime.engine.deliveries import Dropping, Merging, Plain
+from realtime.engine.fanout import Delivery, Fanout, Line
+from realtime.engine.subscriber import Droppable, FlowTally, Part, Subscriber
+from realtime.types import Channel, PublicationKind
+from realtime.wire.frames import FrameKey, PreparedPush
+
+JOIN_BYTES = 64 * 1024
+"""Frames that leave together are joined up to about this size."""
+
+HELD_BYTES = 256
+"""What a publication takes while it is held, beside its data."""
+
+
+class Held(NamedTuple):
+    """A publication that waits for its time; numbers grow in the order of coming."""
+
+    number: int
+    push: PreparedPush
+
+
+class Stand(NamedTuple):
+    """Where a subscriber stood when it joined a group in which something waited."""
+
+    held: int
+    after: int
+
+    def misses(self, held: Held) -> bool:
+        """Whether *held* is news to it."""
+        position = held.push.publication.position
+        if position is not None:
+            return position.offset > self.after
+        return held.number > self.held
+
+
+class Place(Protocol):
+    """The topic to which a group belongs."""
+
+    channel: Channel
+    number: int
+    line: Line | None
+
+
+class Works(Protocol):
+    """What all groups of a hub share."""
+
+    clock: Clock
+    fanout: Fanout
+    tally: FlowTally
+    max_held_bytes: int
+    on_late: Callable[[int], None]
+
+
+class Group:
+    """
+    See the module. Timers run while something waits or an interval has not ended.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_fresh",
+        "_gaps",
+        "_held",
+        "_last",
+        "_timer",
+        "_topic",
+        "_works",
+        "flow",
+        "key",
+        "members",
+    )
+
+    def __init__(self, works: Works, topic: Place, key: FrameKey, flow: Flow) -> None:
+        self.key = key
+        self.flow = flow
+        self.members: dict[Subscriber, None] = {}
+        self._works = works
+        self._topic = topic
+        # By the value of the tag what a newer one replaces, by number all others.
+        self._held: dict[str | int | None, Held] = {}
+        self._bytes = 0
+        self._last = 0  # number of the last publication that was held
+        self._fresh: dict[Subscriber, Stand] = {}
+        self._gaps = 0
+        self._timer: Timer | None = None
+
+    # -- members -------------------------------------------------------------------
+
+    def join(self, subscriber: Subscriber, after: int) -> None:
+        """Add a subscriber that stands at offset *after*."""
+        self.members[subscriber] = None
+        if self._held:
+            self._fresh[subscriber] = Stand(self._last, after)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber; the last one takes along what waits."""
+        del self.members[subscriber]
+        self._fresh.pop(subscriber, None)
+        if not self.members:
+            self.stop()
+
+    def stop(self) -> None:
+        """Forget what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._held.clear()
+        self._bytes = 0
+
+    # -- publications --------------------------------------------------------------
+
+    def offer(self, push: PreparedPush) -> int:
+        """Take one publication; return how many frames were handed out by that."""
+        publication = push.publication
+        if not self.flow.admits(publication):
+            if publication.kind is PublicationKind.MESSAGE:
+                self._works.tally.filtered += len(self.members)
+            return 0
+        if publication.kind is PublicationKind.GAP:
+            sent = self._flush() + self._write((push,))
+            self._gaps += 1  # what waits in outboxes must not get in front of it
+            return sent
+        if not self.flow.holds:
+            return self._write((push,))
+        self._hold(push)
+        if self._timer is not None:
+            full = self._bytes > self._works.max_held_bytes
+            return self._flush() if full else 0
+        if self.flow.batch_s:
+            self._wait(self.flow.batch_s)
+            return 0
+        self._wait(self.flow.interval_s)
+        return self._flush()
+
+    def _hold(self, push: PreparedPush) -> None:
+        publication = push.publication
+        self._last += 1
+        key: str | int | None = self._last
+        if self.flow.interval_s and publication.kind is PublicationKind.MESSAGE:
+            key = self.flow.key_of(publication)
+            replaced = self._held.pop(key, None)
+            if replaced is not None:
+                self._bytes -= HELD_BYTES + len(replaced.push.publication.data)
+                self._works.tally.conflated += len(self.members)
+        self._held[key] = Held(self._last, push)
+        self._bytes += HELD_BYTES + len(publication.data)
+
+    def _wait(self, delay_s: float) -> None:
+        self._timer = self._works.clock.call_later(delay_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if not self._held:
+            return
+        if self.flow.interval_s:
+            self._wait(self.flow.interval_s)
+        self._works.on_late(self._flush())
+
+    # -- what leaves ---------------------------------------------------------------
+
+    def _flush(self) -> int:
+        """Let everything that waits leave, to everyone to whom it is news."""
+        if not self._held:
+            return 0
+        held, self._held, self._bytes = list(self._held.values()), {}, 0
+        fresh, self._fresh = self._fresh, {}
+        pushes = [one.push for one in held]
+        if not fresh:
+            return self._write(pushes)
+        sent = 0
+        others = [one for one in self.members if one not in fresh]
+        if others:
+            sent = self._write(pushes, others)
+        for news, some in _by_news(held, fresh).items():
+            sent += self._write(news, some)
+        return sent
+
+    def _write(
+        self,
+        pushes: Sequence[PreparedPush],
+        subscribers: Collection[Subscriber] | None = None,
+    ) -> int:
+        """Write to *subscribers*, by default to all; to nobody what is its own."""
+        some = self.members if subscribers is None else subscribers
+        senders = {push.publication.sender for push in pushes} - {None}
+        if not senders:
+            return self._deliver(pushes, some)
+        own = [one for one in some if one.id in senders]
+        if not own:
+            return self._deliver(pushes, some)
+        sent = self._deliver(pushes, [one for one in some if one.id not in senders])
+        for one in own:
+            rest = [push for push in pushes if push.publication.sender != one.id]
+            sent += self._deliver(rest, (one,))
+        return sent
+
+    def _deliver(
+        self, pushes: Sequence[PreparedPush], subscribers: Collection[Subscriber]
+    ) -> int:
+        if not subscribers or not pushes:
+            return 0
+        frames = [push.frame(self.key) for push in pushes]
+        at = 0
+        for count in _chunks(frames):
+            some = slice(at, at + count)
+            delivery = self._delivery(pushes[some], frames[some])
+            self._works.fanout.write(self._topic, delivery, subscribers)
+            at += count
+        return len(frames) * len(subscribers)
+
+    def _delivery(
+        self, pushes: Sequence[PreparedPush], frames: Sequence[bytes]
+    ) -> Delivery:
+        joined = frames[0] if len(frames) == 1 else b"".join(frames)
+        overflow = self.flow.overflow
+        if overflow is Overflow.DROP:
+            return Dropping(self._droppable(pushes), joined)
+        if overflow is Overflow.COALESCE:
+            found = zip(pushes, frames, strict=True)
+            return Merging([self._part(*one) for one in found], joined)
+        return Plain(joined)
+
+    def _droppable(self, pushes: Sequence[PreparedPush]) -> Droppable:
+        topic = self._topic
+        positions = [push.publication.position for push in pushes]
+        last = next((one for one in reversed(positions) if one is not None), None)
+        return Droppable(topic.channel, topic.number, len(pushes), last)
+
+    def _part(self, push: PreparedPush, frame: bytes) -> Part:
+        publication = push.publication
+        if publication.kind is not PublicationKind.MESSAGE:
+            return Part(frame, None, False)
+        value = self.flow.key_of(publication)
+        moves = self.flow.by is not None and publication.position is not None
+        return Part(frame, (self._topic.number, value, self._gaps), moves)
+
+
+def _by_news(
+    held: Sequence[Held], fresh: dict[Subscriber, Stand]
+) -> dict[tuple[PreparedPush, ...], list[Subscriber]]:
+    """Sort new subscribers by what is news to them, so that it is joined once."""
+    stands: dict[Stand, list[Subscriber]] = {}
+    for subscriber, stand in fresh.items():
+        stands.setdefault(stand, []).append(subscriber)
+    found: dict[tuple[PreparedPush, ...], list[Subscriber]] = {}
+    for stand, subscribers in stands.items():
+        news = tuple(one.push for one in held if stand.misses(one))
+        if news:
+            found.setdefault(news, []).extend(subscribers)
+    return found
+
+
+def _chunks(frames: Sequence[bytes]) -> Sequence[int]:
+    """Return how many frames go into each write, so that none grows very large."""
+    counts, size = [0], 0
+    for frame in frames:
+        if size >= JOIN_BYTES:
+            counts.append(0)
+            size = 0
+        counts[-1] += 1
+        size += len(frame)
+    return counts

@@ -1,0 +1,91 @@
+"""What the hub writes to, and what it says of a frame that may have to give way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from realtime.types import Channel, ConnectionId, Position
+from realtime.wire.frames import FrameKey
+
+
+@dataclass(slots=True)
+class FlowTally:
+    """
+    What flows and outboxes of one node have kept from being sent, since its start.
+
+    All are publications times subscribers, but for ``gaps_told``, which are pushes.
+    """
+
+    filtered: int = 0  # a subscriber's filter did not match
+    conflated: int = 0  # a newer one came within the interval
+    coalesced: int = 0  # a newer one came while the reader was too slow
+    dropped: int = 0  # the reader was too slow
+    gaps_told: int = 0  # to readers of whom something had been dropped
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Droppable:
+    """
+    A write that a slow reader may lose, if it is told so by a gap.
+
+    *count* publications are in it. *position* is where the reader stands after it; None
+    in a channel without history, and of who comes and goes. Its identity tells it from
+    others.
+    """
+
+    channel: Channel
+    number: int
+    count: int
+    position: Position | None
+
+
+MergeKey = tuple[int, str | None, int]
+"""Channel number, value of the tag, and a number that changes after every gap."""
+
+
+class Part(NamedTuple):
+    """
+    One frame of a write whose frames may give way to newer ones.
+
+    *key* tells which one it may take the place of; None: of no other. With *moves* it
+    takes its place at the end instead: offsets must not run ahead of what waits.
+    """
+
+    frame: bytes
+    key: MergeKey | None
+    moves: bool
+
+
+class Subscriber(Protocol):
+    """
+    Where frames of a channel go; the outbox of a connection, usually.
+
+    None of the methods may change the hub: a subscriber that overflows says so and is
+    removed after the loop. A frame may be several, joined.
+    """
+
+    @property
+    def id(self) -> ConnectionId | None:
+        """The connection, which may be excluded from what it publishes itself."""
+
+    @property
+    def frame_key(self) -> FrameKey:
+        """What the bytes for this subscriber depend on; never changes."""
+
+    def push(self, frame: bytes) -> None:
+        """Send publications."""
+
+    def push_latest(self, number: int, frame: bytes) -> None:
+        """
+        Send a live channel's value; a value of channel *number* still waiting may go.
+        """
+
+    def push_droppable(self, drop: Droppable, frame: bytes) -> None:
+        """Send publications; when the reader is slow, tell a gap in their place."""
+
+    def push_merged(self, parts: Sequence[Part], joined: bytes) -> None:
+        """
+        Send publications, which are *joined*; those that must wait do so part by part.
+        """
