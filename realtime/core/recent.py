@@ -1,0 +1,131 @@
+"""
+The parts of a channel's history that a node remembers for a short time.
+
+Thousands of clients that come back at once ask for the same publications: one read is
+remembered and answers them all. What is remembered ends at the node's own position
+(the *tail*, which grows with what arrives) or is a page from further back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+
+from realtime.types import Publication
+
+OVERHEAD_BYTES = 300  # of one publication beside its data, roughly
+GROWTH_BYTES = 64 * 1024  # by which the tail grows on its own, beyond what was read
+MAX_PAGES = 8  # from further back; each is at most one reply
+
+
+class Run:
+    """Publications without a hole: those after offset *low*, up to ``high``."""
+
+    __slots__ = ("cost", "low", "publications")
+
+    def __init__(self, low: int, publications: Iterable[Publication] = ()) -> None:
+        self.low = low
+        self.publications = deque(publications)
+        self.cost = sum(map(cost_of, self.publications))
+
+    @property
+    def high(self) -> int:
+        """The last offset; *low* when it is empty."""
+        return self.low + len(self.publications)
+
+    def append(self, publication: Publication) -> None:
+        """Add the one after ``high``."""
+        self.publications.append(publication)
+        self.cost += cost_of(publication)
+
+    def prepend(self, older: Run) -> None:
+        """Add what *older*, which reaches at least to ``low``, has before it."""
+        before = list(islice(older.publications, max(self.low - older.low, 0)))
+        self.publications.extendleft(reversed(before))
+        self.cost += sum(map(cost_of, before))
+        self.low -= len(before)
+
+    def shrink(self) -> None:
+        """Drop the oldest."""
+        self.cost -= cost_of(self.publications.popleft())
+        self.low += 1
+
+    def at(self, offset: int) -> Publication | None:
+        """Return the publication of this offset, if it is here."""
+        index = offset - self.low - 1
+        return self.publications[index] if 0 <= index < len(self.publications) else None
+
+    def after(self, offset: int, count: int, max_bytes: int) -> list[Publication]:
+        """Return at most *count* after *offset*; their data are bounded, but one."""
+        found: list[Publication] = []
+        size, start = 0, offset - self.low
+        for publication in islice(self.publications, start, start + count):
+            size += len(publication.data)
+            if found and size > max_bytes:
+                break
+            found.append(publication)
+        return found
+
+
+class Recent:
+    """What one channel's stream remembers. Bounded in bytes by what was read."""
+
+    __slots__ = ("_most", "pages", "tail")
+
+    def __init__(self) -> None:
+        self.tail: Run | None = None
+        self.pages: list[Run] = []
+        self._most = GROWTH_BYTES
+
+    @property
+    def cost(self) -> int:
+        """Bytes, roughly."""
+        tail = 0 if self.tail is None else self.tail.cost
+        return tail + sum(page.cost for page in self.pages)
+
+    def begin(self, offset: int) -> None:
+        """Remember what follows the node's present *offset*, if that is not done."""
+        if self.tail is None:
+            self.tail = Run(offset)
+
+    def add(self, publication: Publication) -> None:
+        """Remember the next one, while anything is remembered."""
+        tail = self.tail
+        if tail is not None:
+            tail.append(publication)
+            while tail.cost > self._most and len(tail.publications) > 1:
+                tail.shrink()
+
+    def learn(self, run: Run) -> None:
+        """Remember what was read, apart from what the tail has already."""
+        tail = self.tail
+        assert tail is not None
+        if run.low >= tail.low:
+            return
+        if run.high >= tail.low:
+            tail.prepend(run)
+            self._most = max(self._most, tail.cost + GROWTH_BYTES)
+        elif run.publications:
+            self.pages = [*self.pages[1 - MAX_PAGES :], run]
+
+    def find(self, offset: int) -> Run | None:
+        """Return the run that says what follows *offset*; None if there is none."""
+        tail = self.tail
+        if tail is not None and tail.low <= offset <= tail.high:
+            return tail
+        for page in reversed(self.pages):
+            if page.low <= offset < page.high:
+                return page
+        return None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.tail = None
+        self.pages = []
+        self._most = GROWTH_BYTES
+
+
+def cost_of(publication: Publication) -> int:
+    """Return what keeping a publication costs, in bytes, roughly."""
+    return len(publication.data) + OVERHEAD_BYTES
