@@ -23,6 +23,9 @@ pytest.register_assert_rewrite(
     "realtime.testing.contracts_ledger_changes",
     "realtime.testing.contracts_ledger_marks",
     "realtime.testing.contracts_ledger_model",
+    "realtime.testing.contracts_presence",
+    "realtime.testing.contracts_presence_model",
+    "realtime.testing.contracts_presence_time",
     "realtime.testing.contracts_registry",
 )
 

@@ -7,8 +7,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 from realtime.types import Channel, ConnectionId, Member, UserId
+
+
+def mark_of(client: ConnectionId) -> int:
+    """
+    Return a number of *client*'s that is never 0; the sum of those of all members
+    tells whether two lists are of the same ones (``Presence.touch``).
+    """
+    return crc32(client.encode()) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +26,9 @@ class Arrival:
     What a join found.
 
     ``first``: no other connection of this user was there, nor lingered (always true
-    for a member without a user). ``connections``: how many this user has there now.
-    ``gone``: who was found to have gone meanwhile; see ``Presence``.
+    for a member without a user). ``connections``: how many this user has there now;
+    those that lingered are not counted, the join has ended them. ``gone``: who was
+    found to have gone meanwhile; see ``Presence``.
     """
 
     first: bool
@@ -48,9 +58,13 @@ class Presence(ABC):
 
     A node's members on a channel live as long as its lease there, which ``touch``
     renews with one small command however many they are. Whoever's lease has ended, and
-    whoever has lingered long enough, is removed by the next call that touches the
-    channel, and returned as *gone* by exactly one call on any node: who gets them tells
-    the others. Of a user with several connections only the last to go is returned.
+    whoever has lingered long enough, is not there for any reading from then on, and is
+    returned as *gone* by exactly one later join, leave or touch of the channel, on any
+    node: who gets them tells the others. Of a user with several connections only the
+    last to go is returned.
+
+    Calls of one node about one client must not overlap. Any others may: they take
+    effect in the order in which they were begun, as long as the store answers.
     """
 
     @abstractmethod
@@ -75,7 +89,8 @@ class Presence(ABC):
 
         That is empty while its user has other connections there. With *linger_s* the
         member stays for this long, as if there, and is gone only if its user has not
-        joined again by then, on any node. Leaving twice is harmless.
+        joined again by then, on any node; one without a user goes at once, since
+        nobody could tell that it came back. Leaving twice is harmless.
 
         Raises:
             Unavailable: If it may not have been removed; then its lease ends it, or a
@@ -84,14 +99,15 @@ class Presence(ABC):
 
     @abstractmethod
     async def touch(
-        self, counts: Sequence[tuple[Channel, int]], lease_s: float
+        self, sums: Sequence[tuple[Channel, int]], lease_s: float
     ) -> tuple[Sequence[Channel], Sequence[tuple[Channel, Member]]]:
         """
-        Renew this node's leases; *counts* says how many members each should have.
+        Renew this node's leases; *sums* says who should be there: the sum of
+        ``mark_of`` this node's members (0: nobody, who needs no lease).
 
-        Returns the channels where the store has another number of this node's members
-        (it was restarted, or has given up the lease): ``restore`` them; and who is
-        gone.
+        Returns the channels where the store knows other members of this node (it was
+        restarted, has lost its latest changes, or has given up the lease): ``restore``
+        them; and who is gone.
 
         Raises:
             Unavailable: If that is unknown.
@@ -100,9 +116,12 @@ class Presence(ABC):
     @abstractmethod
     async def restore(
         self, channel: Channel, members: Sequence[Member], lease_s: float
-    ) -> None:
+    ) -> Sequence[Member]:
         """
-        Make this node's members on *channel* exactly *members*.
+        Make this node's members on *channel* exactly *members*; nobody is gone by it.
+
+        Returns who had been returned as gone because this node's lease had ended, and
+        is there again: the others must be told.
 
         Raises:
             Unavailable: If it may not have been done.
@@ -122,7 +141,12 @@ class Presence(ABC):
 
     @abstractmethod
     async def connections(self, channel: Channel, user: UserId) -> Sequence[Member]:
-        """Return the connections of *user* on *channel*. Raises Unavailable."""
+        """
+        Return the connections of *user* on *channel*, also those that linger.
+
+        Raises:
+            Unavailable: If they cannot be read.
+        """
 
     @abstractmethod
     async def stats(self, channel: Channel) -> PresenceStats:

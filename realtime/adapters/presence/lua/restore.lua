@@ -1,0 +1,41 @@
+-- Make the members of a node in one range exactly those that are given.
+--
+-- ARGV     node, ms of the lease, begin and end of the range, '1' if it is the last one,
+--          members...
+-- returns  those that had gone with the node's lease, and are there again
+
+local node, lease_ms, from, to, last = unpack(ARGV, 1, 5)
+local room, ended = room_of(node), tag .. ':e:' .. node
+local was_told = call('EXISTS', ended) == 1
+local wanted, back = {}, {}
+for place = 6, #ARGV do
+  wanted[ARGV[place]] = true
+end
+for _, member in ipairs(call('ZRANGEBYLEX', room, from, to)) do
+  if wanted[member] then
+    wanted[member] = nil
+  else
+    call('ZREM', room, member)
+    call('HINCRBY', SUMS, node, '-' .. mark_of(member))
+    uncount(member)
+  end
+end
+for place = 6, #ARGV do
+  local member = ARGV[place]
+  if wanted[member] then
+    local user = user_of(member)
+    call('ZADD', room, 0, member)
+    call('HINCRBY', SUMS, node, mark_of(member))
+    local first = user == '' or call('HINCRBY', USERS, user, 1) == 1
+    if first and was_told then
+      back[#back + 1] = member
+    end
+  end
+end
+call('ZADD', LEASES, now + lease_ms, node)
+if last == '1' then
+  call('DEL', ended)
+end
+keep(room, LEASES, SUMS, USERS)
+vacate(node)
+return back
