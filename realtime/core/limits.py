@@ -172,7 +172,7 @@ class Queue:
         if begins_at - now >= longest_s:
             return longest_s * (1 + chance) / 2
         self._ends_at = begins_at + 1 / self._per_s
-        return (self._ends_at - now) * (0.75 + chance / 2)
+        return min((self._ends_at - now) * (0.75 + chance / 2), longest_s)
 
 
 def whole_seconds(delay_s: float) -> int:

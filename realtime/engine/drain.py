@@ -33,7 +33,7 @@ SETTLE_S = 3.0
 
 SPREAD = 0.25  # of the greatest age: by so much it differs between connections
 LOOKS = 50  # within the greatest age, the old ones are looked for so many times
-LOOK_S = (0.25, 30.0)  # but between these
+LOOK_S = (0.25, 1.0)  # but this often
 
 
 class Leaver(Protocol):
@@ -207,11 +207,13 @@ class Rotation:
 
     def _old(self, period_s: float) -> list[Aging]:
         """Return those whose time has come, but not a crowd at once."""
-        now = self._clock.monotonic()
+        now, max_age_s = self._clock.monotonic(), self._max_age_s
+        young = now - max_age_s * (1 - SPREAD)
         old = [
             one
             for one in self._connections
-            if now - one.opened_at >= age_s(one.id, self._max_age_s)
+            if one.opened_at <= young
+            and now - one.opened_at >= age_s(one.id, max_age_s)
             and one not in self._told
         ]
         usual = len(self._connections) * period_s / self._max_age_s
