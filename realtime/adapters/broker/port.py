@@ -33,8 +33,12 @@ class PublishOptions:
 
     *keep*: append it to the history; without it, it has no position. *idempotency_key*:
     a publication on this channel with a key that was seen within *idempotency_ttl_s* is
-    not made again. *version*: one that is not greater than the greatest seen on this
-    channel under the same *version_epoch* is not made. A version needs *keep*.
+    not made again. *version*: one that is not greater than the last made on this
+    channel is not made; one of another *version_epoch* than the last always is. It is
+    between 0 and 2**63 - 1, and needs *keep*.
+
+    Raises:
+        ValueError: If there is a version without *keep*, or outside its range.
     """
 
     keep: Keep | None = None
@@ -42,6 +46,13 @@ class PublishOptions:
     idempotency_ttl_s: float = 300.0
     version: int | None = None
     version_epoch: str = ""
+
+    def __post_init__(self) -> None:
+        if self.version is not None:
+            if self.keep is None:
+                raise ValueError("a version needs a channel that keeps its history")
+            if not 0 <= self.version < 2**63:
+                raise ValueError(f"version is {self.version}, not in 0 to 2**63 - 1")
 
 
 PLAIN = PublishOptions()
@@ -52,9 +63,9 @@ class Placed:
     """
     What became of a publication.
 
-    ``position`` is its place in the history; of a duplicate, that of the first one.
-    ``skipped`` says why it was not made: "duplicate" (its key was seen before) or
-    "stale" (its version was); None when it was.
+    ``position`` is its place in the history; of a duplicate, that of the first one; of
+    what is stale, None. ``skipped`` says why it was not made: "duplicate" (its key was
+    seen before) or "stale" (its version was); None when it was.
     """
 
     position: Position | None = None
@@ -83,9 +94,11 @@ class History:
 
     ``top`` is the position of the newest publication ever made (offset 0: none yet).
     ``complete``: nothing is missing between ``since`` and the first publication, and
-    the epochs agree; false means that what lies between has been trimmed or is of
-    another epoch (then ``publications`` is read from the oldest on). ``more``: there
-    are further ones in this direction beyond limit or bytes.
+    the epochs agree; false means that what lies between has been trimmed, or that
+    ``since`` is no place in this history (it is of another epoch, or was told by a
+    server that has lost it). Then reading began as if it had not been given: at the
+    oldest, or with reverse at the newest; but what is reversed and trimmed is empty.
+    ``more``: there are further ones in this direction beyond limit or bytes.
     """
 
     publications: Sequence[Publication]
@@ -100,8 +113,11 @@ class Broker(ABC):
 
     Delivery is at most once per node; publications of one channel by one node arrive in
     the order of publishing. Those with a position arrive in the order of offsets, or
-    not at all: numbering and sending are one atomic step. Offsets grow by one; a
-    channel's *epoch* changes when its offsets start anew (the store has lost them).
+    not at all: numbering and sending are one atomic step. Offsets grow by one. Only
+    where the store may have lost the newest ones (a replica took over, a server came
+    back) some are left out, so that none is given out twice; a read since the last
+    one before them says whether anything is missing. A channel's *epoch* changes when
+    its offsets start anew (the store has lost them).
     The publishing node receives its own publications through the same path, once.
     ``on_publication`` is called synchronously on the event loop and must not raise.
     """

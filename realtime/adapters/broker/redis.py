@@ -169,7 +169,7 @@ class RedisBroker(Broker):
         reply = await self._link.run_script(
             HISTORY,
             [broker_meta(name), broker_history(name)],
-            *(secrets.token_hex(8), str(keep.size), _ms(keep.ttl_s)),
+            *(secrets.token_hex(8), _ms(keep.ttl_s)),
             _ms(max(keep.meta_ttl_s, keep.ttl_s)),
             *(("", "") if since is None else (str(since.offset), since.epoch)),
             *(str(query.limit), str(query.max_bytes), "1" if query.reverse else "0"),
@@ -180,7 +180,6 @@ class RedisBroker(Broker):
 def _history(channel: Channel, reply: Sequence[Any]) -> History:
     offset, epoch_bytes, complete, more, entries = reply
     epoch = epoch_bytes.decode()
-    # Those kept under an earlier epoch are told under the one that goes on from it.
     publications = [
         join_publication(channel, data, Position(int(at), epoch), tail)
         for at, data, tail in zip(

@@ -11,6 +11,9 @@ local verb, channel, head, data, tail = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV
 local fresh, size, ttl, meta_ttl = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local version, version_epoch = ARGV[10], ARGV[11]
 
+-- More than a server can have given out on one channel without its replica having them.
+local LEFT_OUT = 1000000
+
 -- Versions have up to 64 bits, numbers here only 53: compared as they are written.
 local function greater(one, other)
   if #one ~= #other then return #one > #other end
@@ -34,13 +37,13 @@ if version ~= '' then
 end
 local epoch, offset, here = found[1], tonumber(found[2]), incarnation()
 if found[3] ~= here then
-  -- Positions beyond this offset may have been given out by the server that was lost.
-  local lineage = {epoch .. '=' .. whole(offset)}
+  -- None of the next offsets may stand for something else somewhere: leave them out.
+  local left_out = {whole(offset) .. '=' .. whole(offset + LEFT_OUT)}
   for before in string.gmatch(found[4] or '', '[^,]+') do
-    if #lineage < 8 then lineage[#lineage + 1] = before end
+    if #left_out < 16 then left_out[#left_out + 1] = before end
   end
-  epoch = fresh
-  redis.call('HSET', meta, 'e', epoch, 'r', here, 'l', table.concat(lineage, ','))
+  redis.call('HSET', meta, 'r', here, 'l', table.concat(left_out, ','))
+  offset = offset + LEFT_OUT
 end
 offset = offset + 1
 redis.call('HSET', meta, 'o', whole(offset))

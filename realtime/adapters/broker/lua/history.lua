@@ -1,11 +1,10 @@
 -- Read a part of a channel's history.
--- KEYS: meta, stream. ARGV: an epoch that was never used; size, ttl in ms, ttl of meta
---   in ms; offset since which or '', its epoch; limit, max bytes, '1' for reverse.
+-- KEYS: meta, stream. ARGV: an epoch that was never used; ttl in ms, ttl of meta in ms;
+--   offset since which or '', its epoch; limit, max bytes, '1' for reverse.
 -- Returns {offset, epoch, complete, more, {offset, data, tail, ...}}.
 local meta, stream = KEYS[1], KEYS[2]
-local size, ttl = tonumber(ARGV[2]), tonumber(ARGV[3])
-local since, since_epoch = tonumber(ARGV[5]), ARGV[6]
-local limit, left, reverse = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
+local ttl, since, since_epoch = tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[5]
+local limit, left, reverse = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8] == '1'
 
 local function offset_of(entry)
   return tonumber(string.match(entry[1], '^%d+'))
@@ -16,28 +15,31 @@ if not found[1] then
   begin(meta, stream, ARGV[1])
   found = {ARGV[1], '0', false}
 end
-redis.call('PEXPIRE', meta, ARGV[4])
+redis.call('PEXPIRE', meta, ARGV[3])
 local epoch, top = found[1], tonumber(found[2])
 
--- Up to which offset positions of an epoch are places in this history; nil for none.
-local function extent(of)
-  if of == epoch then return top end
-  for before, offset in string.gmatch(found[3] or '', '([^,=]+)=(%d+)') do
-    if before == of then return tonumber(offset) end
+-- The last offset before that which follows this one, over those that were left out;
+-- nil for one of those: it was given out by a server that has lost it.
+local function before_next(offset)
+  for last, next in string.gmatch(found[3] or '', '(%d+)=(%d+)') do
+    last, next = tonumber(last), tonumber(next)
+    if offset == last then return next end
+    if offset > last and offset <= next then return nil end
   end
+  return offset
 end
 
--- The first that is neither too old nor one too many. Offsets are dense.
+-- The first that is not too old. A search, because ages grow with offsets.
 local function first_kept()
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if not oldest then return top + 1 end
   local dead_at = now_ms() - ttl
   local function is_old(offset)
     local entry = redis.call('XRANGE', stream, whole(offset), '+', 'COUNT', 1)[1]
-    return tonumber(entry[2][6]) <= dead_at
+    return entry and tonumber(entry[2][6]) <= dead_at
   end
-  local low, high = math.max(offset_of(oldest), top - size + 1), top + 1
-  if low >= high or not is_old(low) then return math.min(low, high) end
+  local low, high = offset_of(oldest), top + 1
+  if not is_old(low) then return low end
   while high - low > 1 do
     local middle = math.floor((low + high) / 2)
     if is_old(middle) then low = middle else high = middle end
@@ -46,17 +48,18 @@ local function first_kept()
 end
 
 local first, last, complete = first_kept(), top, 1
+first = (before_next(first - 1) or first - 1) + 1
 if since then
-  local known = extent(since_epoch)
-  if not known or since > known then
+  local beyond = since_epoch == epoch and since <= top and before_next(since)
+  if not beyond then
     complete = 0
   elseif reverse then
     if since <= first and since > 1 then complete = 0 end
     last = since - 1
-  elseif since + 1 < first then
+  elseif beyond + 1 < first then
     complete = 0
   else
-    first = since + 1
+    first = beyond + 1
   end
 end
 
@@ -69,7 +72,10 @@ while count < limit and first <= last and not full do
   else
     read = redis.call('XRANGE', stream, whole(first), whole(last), 'COUNT', some)
   end
-  if #read == 0 then break end
+  if #read == 0 then  -- only offsets that were left out
+    first = last + 1
+    break
+  end
   for _, entry in ipairs(read) do
     left = left - #entry[2][2]
     if left < 0 and count > 0 then

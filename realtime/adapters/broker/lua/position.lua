@@ -1,11 +1,11 @@
 -- The position of a channel, which the other scripts here begin with. The hash meta:
 --   e, o   epoch and offset of the newest publication
---   r      the server's replication id when e began
---   l      how e came about: earlier epochs with the offset up to which they hold
+--   r      the replication id of the server that gave it out
+--   l      offsets that were left out, as last=next,last=next ... newest first
 --   v, w   the greatest version and its epoch
 
--- What changes when another server takes over, or the same comes back: only then can
--- publications have been lost, and their offsets be given out a second time.
+-- What changes when another server takes over, or the same one comes back: then the end
+-- of the history may have been lost, although somebody has been told its offsets.
 local function incarnation()
   local ok, info = pcall(redis.call, 'INFO', 'replication')
   return ok and string.match(info, 'master_replid:(%x+)') or ''
