@@ -198,34 +198,32 @@ class Hub:
             return 0
         push = PreparedPush(topic.number, publication)
         delivered = 0
-        if publication.kind in _FOR_ALL:
-            for key, group in topic.direct.items():
-                delivered += self._write(topic, group, push, key)
+        if topic.direct and publication.kind not in _NOTICES:
+            delivered = self._write(topic, push)
         if topic.flows is not None:
-            for other in topic.flows.groups.values():
-                delivered += other.offer(push)
+            for group in topic.flows.groups.values():
+                delivered += group.offer(push)
         return delivered
 
-    def _write(
-        self,
-        topic: Topic,
-        group: dict[Subscriber, None],
-        push: PreparedPush,
-        key: FrameKey,
-    ) -> int:
-        frame = push.frame(key)
-        sender = push.publication.sender
-        if sender is not None:
-            others = [one for one in group if one.id != sender]
-            self.fanout.write(topic, Plain(frame), others)
-            return len(others)
-        if topic.line is not None or len(group) > self.fanout.turn:
-            self.fanout.write(topic, Plain(frame), group)
-        else:
-            # Hot: once per subscriber and publication (benchmarks/fanout.py).
-            for subscriber in group:
-                subscriber.push(frame)
-        return len(group)
+    def _write(self, topic: Topic, push: PreparedPush) -> int:
+        """Write to the direct subscribers; return how many there are."""
+        sender, turn = push.publication.sender, self.fanout.turn
+        delivered = 0
+        for key, group in topic.direct.items():
+            frame = push.frame(key)
+            if sender is not None:
+                others = [one for one in group if one.id != sender]
+                self.fanout.write(topic, Plain(frame), others)
+                delivered += len(others)
+                continue
+            if topic.line is not None or len(group) > turn:
+                self.fanout.write(topic, Plain(frame), group)
+            else:
+                # Hot: once per subscriber and publication (benchmarks/fanout.py).
+                for subscriber in group:
+                    subscriber.push(frame)
+            delivered += len(group)
+        return delivered
 
     def broadcast_latest(self, channel: Channel, data: JSONText) -> int:
         """
@@ -234,10 +232,11 @@ class Hub:
         topic = self._topics.get(channel)
         if topic is None:
             return 0
-        push = PreparedPush(topic.number, Publication(channel, data))
+        number = topic.number
+        push = PreparedPush(number, Publication(channel, data))
         delivered = 0
         for key, group in topic.direct.items():
-            self.fanout.write(topic, Value(topic.number, push.frame(key)), group)
+            self.fanout.write(topic, Value(number, push.frame(key)), group)
             delivered += len(group)
         if topic.flows is not None:
             for other in topic.flows.groups.values():
@@ -245,8 +244,8 @@ class Hub:
         return delivered
 
 
-# Who comes and goes is told only to those who asked, who are never direct.
-_FOR_ALL = (PublicationKind.MESSAGE, PublicationKind.GAP)
+# They are told only to those who asked for them, who are never direct.
+_NOTICES = (PublicationKind.JOIN, PublicationKind.LEAVE)
 
 
 def _ignore(frames: int) -> None:
