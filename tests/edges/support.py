@@ -26,14 +26,18 @@ class Line:
     """A WebSocket, its transport, its peer and the clock, with the client's side."""
 
     def __init__(
-        self, *, tls: bool = False, server: ServerSettings | None = None
+        self,
+        *,
+        tls: bool = False,
+        server: ServerSettings | None = None,
+        limits: LimitSettings = LIMITS,
     ) -> None:
         self.clock = ManualClock()
         self.peer = RecordingPeer()
         self.opened_for: list[tuple[str, str]] = []
         self.host = SimpleHost(
             self._make,
-            limits=LIMITS,
+            limits=limits,
             server=server or ServerSettings(),
             clock=self.clock,
         )
