@@ -27,8 +27,11 @@ MOMENT_S = 0.004  # a lease, or a lingering, that is over after two of them
 
 _nodes = st.integers(0, NODES - 1)
 _users = st.sampled_from([None, "ann", "bob"])
+_join = st.tuples(st.just("join"), _nodes, _users)
 _steps = st.one_of(
-    st.tuples(st.just("join"), _nodes, _users),
+    _join,
+    _join,
+    _join,
     st.tuples(st.just("again"), _nodes, st.integers(0, 9)),
     st.tuples(st.just("leave"), _nodes, st.integers(0, 9)),
     st.tuples(st.just("linger"), _nodes, st.integers(0, 9)),
@@ -204,7 +207,7 @@ class Life:
 class ModelContract:
     """Whatever happens, in whatever order: everything is as the model says."""
 
-    @given(steps=st.lists(_steps, max_size=25))
+    @given(steps=st.lists(_steps, min_size=10, max_size=30))
     @settings(
         max_examples=40,
         deadline=None,
