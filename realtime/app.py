@@ -19,14 +19,16 @@ from starlette.applications import Starlette
 
 from realtime.adapters.build import Adapters, open_adapters
 from realtime.adapters.jwks import JWKS
+from realtime.adapters.webhooks.build import backend_asker, backend_notices
 from realtime.clock import Clock, SystemClock
-from realtime.config import Config
+from realtime.config import Config, load_functions
 from realtime.core.access import Access
 from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.tokens import ApiKeys
 from realtime.demo.player import EventDict, play
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator
+from realtime.engine.hooks import Asker, HookParts, ModuleAsker
 from realtime.engine.node import Node, NodeParts, new_node_id
 from realtime.engine.subscriptions import SERVER
 from realtime.errors import CommandError, Unavailable
@@ -64,29 +66,42 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
     Make a node of *config*, start it, and close it with everything it stands on.
 
     Raises:
-        ConfigError: If what is stored in Redis was made with other settings.
+        ConfigError: If what is stored in Redis was made with other settings, or the
+            module of hooks is not as it must be.
         Unavailable: If Redis or the tokens' issuer does not answer.
     """
     id = new_node_id()
+    hooks = _hooks(config, options.clock)
     adapters = await open_adapters(config.redis, config.ledger, config.counters, id)
     jwks = JWKS(config.auth, options.clock) if config.auth.jwks_url else None
     try:
         if jwks is not None:
             await jwks.start()
-        node = Node(_parts(config, options, id, adapters, jwks))
+        node = Node(_parts(config, options, id, adapters, jwks, hooks))
         adapters.on_reconnected(node.missed)
-        await node.start()
-        try:
-            _tell(config, adapters)
-            if options.demo:
-                node.play(partial(_play, node, options.clock))
-            yield node
-        finally:
-            await node.aclose()
+        async with _hooked(node):
+            await node.start()
+            try:
+                _tell(config, adapters)
+                if options.demo:
+                    node.play(partial(_play, node, options.clock))
+                yield node
+            finally:
+                await node.aclose()
     finally:
         if jwks is not None:
             await jwks.aclose()
         await adapters.aclose()
+
+
+@asynccontextmanager
+async def _hooked(node: Node) -> AsyncIterator[None]:
+    """Start the hooks before anything asks them; end them after the last word."""
+    try:
+        await node.hooks.start()
+        yield
+    finally:
+        await node.hooks.aclose()
 
 
 def _parts(
@@ -95,6 +110,7 @@ def _parts(
     id: NodeId,
     adapters: Adapters,
     jwks: JWKS | None,
+    hooks: HookParts,
 ) -> NodeParts:
     server = NamespaceDefinition(SERVER)
     namespaces = {SERVER: server, **config.namespaces}
@@ -116,9 +132,25 @@ def _parts(
         ledger=adapters.ledger,
         broker=adapters.broker,
         registry=adapters.registry,
+        blocks=adapters.blocks,
         clock=options.clock,
         page=options.page,
+        history=config.history,
+        namespaces=namespaces,
+        hooks=hooks,
     )
+
+
+def _hooks(config: Config, clock: Clock) -> HookParts:
+    """Make what asks the developer's code, and what tells a backend."""
+    functions = load_functions(config)
+    askers: list[Asker] = []
+    if functions is not None:
+        askers.append(ModuleAsker(functions, clock))
+    if config.hooks.url is not None:
+        askers.append(backend_asker(config.hooks, config.limits, clock))
+    notices = backend_notices(config.webhooks, clock)
+    return HookParts(config.hooks, tuple(askers), notices)
 
 
 def _tell(config: Config, adapters: Adapters) -> None:

@@ -254,7 +254,12 @@ class ConfigError(RealtimeError):
 
 
 class Unavailable(RealtimeError):
-    """A service that the server stands on does not answer now."""
+    """
+    A service that the server stands on does not answer now; it may, *retry_after_s*
+    seconds later.
+    """
+
+    retry_after_s = 1.0
 
 
 class BrokerUnavailable(Unavailable):

@@ -12,12 +12,22 @@ from pathlib import Path
 
 from realtime.config.build import build
 from realtime.config.checks import is_loopback, warnings
+from realtime.config.hooks import load_functions, used_points
 from realtime.config.model import Config
 from realtime.config.problems import ConfigErrors
 from realtime.config.sources import read_sources
 from realtime.errors import ConfigError
 
-__all__ = ["Config", "ConfigErrors", "find_file", "is_loopback", "load", "warnings"]
+__all__ = [
+    "Config",
+    "ConfigErrors",
+    "find_file",
+    "is_loopback",
+    "load",
+    "load_functions",
+    "used_points",
+    "warnings",
+]
 
 FILE_NAME = "realtime.toml"
 FILE_VARIABLE = "REALTIME_CONFIG"

@@ -103,6 +103,15 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "auth.jwks_url": '"https://login.example.com/.well-known/jwks.json"',
         "auth.issuer": '"https://login.example.com/"',
         "auth.audience": '"realtime"',
+        "hooks.module": '"myapp.hooks"',
+        "hooks.url": '"https://shop.example.com/realtime/hooks"',
+        "hooks.points": '["authorise_subscribe"]',
+        "hooks.secret": "32 random bytes in hexadecimal, in quotes",
+        "hooks.secret_file": '"/run/secrets/hooks"',
+        "webhooks.url": '"https://shop.example.com/realtime/notices"',
+        "webhooks.secret": "32 random bytes in hexadecimal, in quotes",
+        "webhooks.secret_file": '"/run/secrets/webhooks"',
+        "webhooks.events": '["user_online", "user_offline"]',
     }
 )
 

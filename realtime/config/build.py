@@ -54,6 +54,7 @@ def build(sources: Sources) -> Config:
         ),
         namespaces=_tables(sources, "namespaces", NamespaceDefinition.parse),
         counters=CounterSet(tuple(counters.values())),
+        sources=sources,
     )
     if not problems:  # else they would be about defaults that nobody asked for
         problems.extend(sources.placed(exc) for exc in relations(config))

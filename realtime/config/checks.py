@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from realtime.adapters.redis.address import parse_target
 from realtime.config.files import check_certificate, check_readable
+from realtime.config.hook_checks import hook_relations, hook_warnings
 from realtime.config.model import Config
 from realtime.config.schema import format_bytes
 from realtime.core.tokens import KeySet
@@ -33,6 +34,7 @@ def relations(config: Config) -> Iterator[ConfigError]:
     yield from _keepalive(config.limits)
     yield from _sizes(config.limits)
     yield from _api_keys(config)
+    yield from hook_relations(config.hooks, config.webhooks)
 
 
 def _server(server: ServerSettings) -> Iterator[ConfigError]:
@@ -210,4 +212,5 @@ def warnings(config: Config) -> list[str]:
         found.append(
             "auth.jwks_url is not https: who can change its answer can make tokens"
         )
+    found += hook_warnings(config.hooks, config.webhooks)
     return found

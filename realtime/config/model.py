@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from realtime.config.render import render
+from realtime.config.sources import Sources
 from realtime.core.counters import CounterSet
 from realtime.core.namespaces import NamespaceDefinition
+from realtime.errors import ConfigError
 from realtime.settings import (
     ApiKey,
     AuthSettings,
@@ -51,6 +53,16 @@ class Config:
     api_keys: tuple[ApiKey, ...] = ()
     namespaces: Mapping[str, NamespaceDefinition] = field(default_factory=dict)
     counters: CounterSet = field(default_factory=lambda: CounterSet(()))
+    sources: Sources | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def path(self) -> str | None:
+        """The file that it was read from, if there was one."""
+        return None if self.sources is None else self.sources.path
+
+    def placed(self, exc: ConfigError) -> ConfigError:
+        """Return *exc*, which knows its dotted key only, with its line or variable."""
+        return exc if self.sources is None else self.sources.placed(exc)
 
     def render(self) -> str:
         """Return it as TOML that ``load`` reads back; secrets are shown as "(set)"."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from realtime.adapters.ledger.port import DeviceTaken, Ledger
 from realtime.clock import Clock
@@ -16,6 +16,7 @@ from realtime.core.event_time import ClockOffset
 from realtime.core.events import EventRules
 from realtime.core.session import Numbered, check_batch
 from realtime.engine.batches import Batch, Sender, Submission, judge_all
+from realtime.engine.hooks.events import EventHooks
 from realtime.engine.ingest import Busy, Ingest
 from realtime.errors import (
     DEVICE_TAKEN,
@@ -42,7 +43,8 @@ class BackendBatch:
     Numbered events of a backend device, as a request brings them.
 
     ``proofs`` says whose the device is; ``mark_ttl_s`` overrides how long its mark is
-    kept; with ``names_users`` each event may name its own user.
+    kept; with ``names_users`` each event may name its own user. ``hooked``: the hook
+    ``on_events`` has a word in it, since the sender is not a backend of its developer.
     """
 
     device: DeviceId
@@ -56,6 +58,7 @@ class BackendBatch:
     acked: int = 0
     mark_ttl_s: float | None = None
     names_users: bool = False
+    hooked: bool = False
 
 
 class _Waiter:
@@ -93,6 +96,7 @@ class Backend:
         ledger: Ledger,
         ingest: Ingest,
         rules: EventRules,
+        hooks: EventHooks,
         settings: LedgerSettings,
         limits: LimitSettings,
         clock: Clock,
@@ -100,6 +104,7 @@ class Backend:
         self._ledger = ledger
         self._ingest = ingest
         self._rules = rules
+        self._hooks = hooks
         self._settings = settings
         self._limits = limits
         self._clock = clock
@@ -136,9 +141,8 @@ class Backend:
         Cancelling leaves the batch on its way to the ledger.
 
         Raises:
-            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP (naming the number expected)
-            or
-                RATE_LIMITED (naming the delay).
+            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP (naming the number
+                expected), RATE_LIMITED (naming the delay), or UNAVAILABLE (a hook).
             LedgerUnavailable: If the ledger does not answer.
         """
         check_batch(request.first, len(request.events), self._limits)
@@ -148,6 +152,11 @@ class Backend:
         now = self._clock.time()
         waiter = _Waiter()
         submission = self._submission(request, now)
+        if request.hooked and self._hooks.used:
+            judged = await self._hooks.ask(
+                submission.judged, request.device, request.user
+            )
+            submission = replace(submission, judged=judged)
         try:
             self._ingest.submit(waiter, submission)
         except Busy as exc:

@@ -8,14 +8,31 @@ coroutine that the connection awaits before its next command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realtime.errors import LIMIT_EXCEEDED, UNAVAILABLE, CommandError, Unavailable
+import structlog
+
+from realtime.core.access import Identity
+from realtime.core.channels import LIVE, namespace_of
+from realtime.core.flow import Flow, flow_of, live_flow_of
+from realtime.engine.keeping import Once, author_of
+from realtime.engine.subscriptions import Missed
+from realtime.errors import (
+    INTERNAL,
+    LIMIT_EXCEEDED,
+    UNAVAILABLE,
+    CommandError,
+    Unavailable,
+)
 from realtime.types import Channel, Publication
 from realtime.wire.messages import (
+    HistoryPage,
     Publish,
     Published,
+    ReadHistory,
+    Recovering,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -25,27 +42,99 @@ from realtime.wire.messages import (
 if TYPE_CHECKING:
     from realtime.engine.connection import Connection
 
+log = structlog.get_logger(__name__)
+
 Pending = Coroutine[Any, Any, None] | None
 Handler = Callable[[Any, Any], Pending]
 
 
+# -- subscribe -------------------------------------------------------------------------
+
+
 def subscribe(connection: Connection, command: Subscribe) -> Pending:
-    """Check, then join; the reply carries a live channel's current value."""
+    """Check, then join; the reply says where it begins, and what was missed."""
+    return _subscribe(connection, command, *_check(connection, command, ()))
+
+
+def _check(
+    connection: Connection, command: Subscribe, others: Sequence[Channel]
+) -> tuple[Channel, Flow]:
+    """
+    Return the channel and how its publications are to come.
+
+    *others* are being subscribed at the same time.
+    """
     session, services = connection.session, connection.services
     assert session.identity is not None
     channel = services.subscriptions.canonical(command.channel)
-    services.access.check_subscribe(session.identity, channel)
-    session.check_room(channel)
-    return _subscribe(connection, command, channel)
+    if not services.hooks.channels.subscribes:
+        services.access.check_subscribe(session.identity, channel)
+    session.check_room(channel, others)
+    if namespace_of(channel) == LIVE:
+        return channel, live_flow_of(command)
+    return channel, flow_of(services.keeping.definition(channel), command)
 
 
 async def _subscribe(
-    connection: Connection, command: Subscribe, channel: Channel
+    connection: Connection, command: Subscribe, channel: Channel, flow: Flow
 ) -> None:
+    identity, hooks = connection.session.identity, connection.services.hooks.channels
+    if hooks.subscribes and identity is not None:
+        await hooks.check_subscribe(identity, channel, connection.id)
     subscriptions = connection.services.subscriptions
-    joined = await subscriptions.subscribe(channel, connection.outbox)
+    joined = await subscriptions.subscribe(
+        channel, connection.outbox, flow, command.since
+    )
+    # Nothing is awaited between joining and replying: a push would come before.
+    if isinstance(joined, Missed):
+        connection.reply(
+            Recovering(channel, joined.position, joined.publications, command.id)
+        )
+        return
     connection.session.channels[channel] = joined.number
-    connection.reply(Subscribed(channel, joined.number, command.id, joined.data))
+    connection.reply(
+        Subscribed(
+            channel,
+            joined.number,
+            command.id,
+            joined.data,
+            joined.position,
+            joined.recovered,
+            joined.publications,
+            flow.skips,
+        )
+    )
+
+
+async def resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:
+    """
+    Subscribe to everything that hello has named, all at once.
+
+    Each is answered by itself, in any order; those that fail do not count as mistakes
+    of the client, which may hold what it could subscribe to yesterday.
+    """
+    begun: list[Channel] = []
+    async with asyncio.TaskGroup() as group:
+        for command in wanted:
+            try:
+                channel, flow = _check(connection, command, begun)
+            except CommandError as exc:
+                connection.tell(exc, command.id)
+                continue
+            begun.append(channel)
+            group.create_task(_resume_one(connection, command, channel, flow))
+
+
+async def _resume_one(
+    connection: Connection, command: Subscribe, channel: Channel, flow: Flow
+) -> None:
+    try:
+        await _subscribe(connection, command, channel, flow)
+    except CommandError as exc:
+        connection.tell(exc, command.id)
+    except Exception:
+        log.exception("command_failed", connection=connection.id, type=Subscribe)
+        connection.tell(CommandError(INTERNAL), command.id)
 
 
 def unsubscribe(connection: Connection, command: Unsubscribe) -> Pending:
@@ -56,11 +145,15 @@ def unsubscribe(connection: Connection, command: Unsubscribe) -> Pending:
     return None
 
 
+# -- publish ---------------------------------------------------------------------------
+
+
 def publish(connection: Connection, command: Publish) -> Pending:
     """Check, then hand the publication to the broker."""
-    services = connection.services
-    assert connection.session.identity is not None
-    services.access.check_publish(connection.session.identity, command.channel)
+    services, identity = connection.services, connection.session.identity
+    assert identity is not None
+    if not services.hooks.channels.publishes:
+        services.access.check_publish(identity, command.channel)
     connection.check_publish_rate()
     size, limit = len(command.data), services.limits.max_publication_bytes
     if size > limit:
@@ -69,21 +162,63 @@ def publish(connection: Connection, command: Publish) -> Pending:
             f"data: {size} bytes as JSON, at most {limit} are taken",
             field="data",
         )
-    return _publish(connection, command)
+    once = Once(command.idempotency_key, command.version, author_of(identity))
+    services.keeping.check(command.channel, once)
+    return _publish(connection, command, identity, once)
 
 
-async def _publish(connection: Connection, command: Publish) -> None:
-    publication = Publication(command.channel, command.data)
+async def _publish(
+    connection: Connection, command: Publish, identity: Identity, once: Once
+) -> None:
+    services, hooks = connection.services, connection.services.hooks.channels
+    data, tags = command.data, command.tags
+    if hooks.publishes:
+        data, tags = await hooks.check_publish(
+            identity, command.channel, data, tags, connection.id
+        )
+    sender = connection.id if command.exclude_self else None
+    publication = Publication(command.channel, data, tags=tags, sender=sender)
     try:
-        await connection.services.broker.publish(publication)
+        placed = await services.keeping.publish(publication, once)
     except Unavailable as exc:
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     if command.id is not None:
-        connection.reply(Published(command.id))
+        connection.reply(Published(command.id, placed.position, placed.skipped))
+
+
+# -- history ---------------------------------------------------------------------------
+
+
+def history(connection: Connection, command: ReadHistory) -> Pending:
+    """Check, then read a page."""
+    identity = connection.session.identity
+    assert identity is not None
+    connection.services.access.check_history(identity, command.channel)
+    return _history(connection, command)
+
+
+async def _history(connection: Connection, command: ReadHistory) -> None:
+    try:
+        page = await connection.services.keeping.history(
+            command.channel, command.since, command.limit, reverse=command.reverse
+        )
+    except Unavailable as exc:
+        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+    connection.reply(
+        HistoryPage(
+            command.channel,
+            page.top,
+            page.publications,
+            page.complete,
+            page.more,
+            command.id,
+        )
+    )
 
 
 HANDLERS: Mapping[type, Handler] = {
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
     Publish: publish,
+    ReadHistory: history,
 }

@@ -7,6 +7,7 @@ connection awaits before its next command. Errors are raised as CommandError.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,14 @@ from realtime.engine.batches import Sender, Submission, judge_all
 from realtime.engine.channel_commands import Handler, Pending
 from realtime.engine.ingest import Busy
 from realtime.errors import (
+    BLOCKED,
+    BLOCKED_CLOSE,
     DEVICE_TAKEN,
     EXPIRED_CLOSE,
     PERMISSION_DENIED,
+    REVOKED_CLOSE,
     TOKEN_EXPIRED,
+    TOKEN_REVOKED,
     UNAUTHORIZED_CLOSE,
     UNAVAILABLE,
     CommandError,
@@ -52,6 +57,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+#: How a connection is closed after an error that is not plainly "unauthorized".
+_REFUSED = {
+    BLOCKED: BLOCKED_CLOSE,
+    TOKEN_EXPIRED: EXPIRED_CLOSE,
+    TOKEN_REVOKED: REVOKED_CLOSE,
+}
+
 # -- hello -----------------------------------------------------------------------------
 
 
@@ -63,17 +75,25 @@ def hello(connection: Connection, command: Hello) -> Pending:
 
 async def _greet(connection: Connection, command: Hello, received_at: float) -> None:
     try:
-        identity = await connection.services.authenticator.authenticate(command.token)
+        services = connection.services
+        identity = await services.hooks.sessions.hello(connection, command)
+        services.gate.check(identity)
         mark = await _claim(connection, command, identity)
+        services.gate.check(identity)  # an order may have come in the meantime
     except Unavailable as exc:
         connection.session.greet_again()
-        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+        raise _unavailable(exc) from exc
     except CommandError as exc:
         connection.tell(exc, command.id)
-        expired = exc.code is TOKEN_EXPIRED
-        code = EXPIRED_CLOSE if expired else UNAUTHORIZED_CLOSE
+        code = _REFUSED.get(exc.code, UNAUTHORIZED_CLOSE)
         raise Disconnect(code, exc.reason) from exc
     _begin(connection, command, identity, mark, received_at)
+    if command.subscriptions:
+        await channel_commands.resume(connection, command.subscriptions)
+
+
+def _unavailable(exc: Unavailable) -> CommandError:
+    return CommandError(UNAVAILABLE, str(exc), retry_after_s=exc.retry_after_s)
 
 
 async def _claim(
@@ -108,6 +128,8 @@ def _begin(
     services = connection.services
     device = None if mark is None else command.device
     connection.session.welcome(identity, device, mark)
+    connection.client = command.client and sys.intern(command.client)
+    services.directory.add(connection)
     if device is not None:
         connection.session.offset = ClockOffset()
         if command.sent_at is not None:
@@ -129,6 +151,7 @@ def _begin(
             expires_at=identity.expires_at,
         )
     )
+    services.hooks.connections.opened(connection, command.client)
     log.info(
         "connection_opened",
         connection=connection.id,
@@ -166,17 +189,55 @@ def track(connection: Connection, command: Track) -> Pending:
     assert offset is not None
     if command.sent_at is not None:
         offset.sample(command.sent_at, now)
+    if services.hooks.events.used:
+        return _ask(connection, command, numbered, now)
     judged = _judge(connection, numbered, now, offset.seconds)
-    try:
-        services.ingest.submit(
-            connection, Submission(session.device, numbered, judged, now)
-        )
-    except Busy as exc:
-        first = numbered.first - numbered.lost
-        connection.reply(SlowDown(first, round(exc.retry_after_s, 3), exc.reason))
-        return None
-    session.took(numbered)
+    _submit(connection, Submission(session.device, numbered, judged, now))
     return None
+
+
+async def _ask(
+    connection: Connection, command: Track, numbered: Numbered, now: float
+) -> None:
+    """Judge the events, let the hook have its word, and hand them to the ingest."""
+    session, hooks = connection.session, connection.services.hooks.events
+    while True:
+        assert session.identity is not None
+        assert session.device is not None
+        assert session.offset is not None
+        judged = _judge(connection, numbered, now, session.offset.seconds)
+        user = session.identity.user
+        try:
+            judged = await hooks.ask(judged, session.device, user, connection.id)
+        except CommandError as exc:
+            _slow_down(connection, numbered, exc.retry_after_s or 1.0, exc.reason)
+            return
+        # What was sent before may meanwhile have been counted, or refused for a gap.
+        again = session.take(command)
+        if again is None:
+            _acknowledge_again(connection)
+            return
+        if (again.first, again.lost) == (numbered.first, numbered.lost):
+            break
+        numbered = again
+    _submit(connection, Submission(session.device, numbered, judged, now))
+
+
+def _submit(connection: Connection, submission: Submission) -> None:
+    try:
+        connection.services.ingest.submit(connection, submission)
+    except Busy as exc:
+        numbered = submission.numbered
+        _slow_down(connection, numbered, exc.retry_after_s, exc.reason)
+    else:
+        connection.session.took(submission.numbered)
+
+
+def _slow_down(
+    connection: Connection, numbered: Numbered, retry_after_s: float, reason: str
+) -> None:
+    first = numbered.first - numbered.lost
+    connection.reply(SlowDown(first, round(retry_after_s, 3), reason))
 
 
 def _acknowledge_again(connection: Connection) -> None:
@@ -214,17 +275,31 @@ def refresh(connection: Connection, command: Refresh) -> Pending:
 async def _refresh(connection: Connection, command: Refresh) -> None:
     services = connection.services
     try:
-        identity = await services.authenticator.authenticate(command.token)
+        identity = await services.hooks.sessions.refresh(connection, command)
     except Unavailable as exc:
-        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+        raise _unavailable(exc) from exc
+    try:
+        services.gate.check(identity)
+    except CommandError as exc:
+        connection.tell(exc, command.id)
+        raise Disconnect(_REFUSED[exc.code], exc.reason) from exc
     connection.session.refresh(identity)
     connection.sender = None
     connection.expect_expiry(identity)
     connection.reply(Refreshed(command.id, identity.expires_at))
-    for channel in list(connection.session.channels):
+    await _check_channels(connection, identity)
+
+
+async def _check_channels(connection: Connection, identity: Identity) -> None:
+    """Unsubscribe what *identity* may not, or no longer, subscribe to."""
+    hooks, channels = connection.services.hooks.channels, connection.session.channels
+    for channel in list(channels):
         try:
-            services.access.check_subscribe(identity, channel)
+            await hooks.check_subscribe(identity, channel, connection.id)
         except CommandError as exc:
+            # A hook that does not answer has allowed it before; it is asked again.
+            if exc.code is UNAVAILABLE or channel not in channels:
+                continue
             connection.leave(channel)
             connection.reply(
                 Unsubscribed(channel, None, PERMISSION_DENIED.code, exc.reason)

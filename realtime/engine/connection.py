@@ -187,6 +187,7 @@ class Connection:
         services.connections.discard(self)
         services.directory.discard(self)
         services.metrics.connections_closed.labels(services.code_label(code)).inc()
+        services.hooks.connections.closed(self, code, reason)
         log.info(
             "connection_closed",
             connection=self.id,

@@ -11,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from realtime.adapters.blocks.port import Blocks
-from realtime.adapters.broker.port import Broker
+from realtime.adapters.broker.port import Broker, Placed
 from realtime.adapters.ledger.port import Ledger
 from realtime.adapters.registry.port import NodeReport, Registry
 from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.counters import CounterSet
 from realtime.core.events import EventRules
+from realtime.core.flow import DIRECT, Flow
 from realtime.core.limits import Rate
 from realtime.core.live import LiveValue
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.naming import LiveName
 from realtime.core.tokens import ApiKeys
 from realtime.engine.administration import Administration
@@ -36,9 +38,11 @@ from realtime.engine.control import Control
 from realtime.engine.directory import Directory
 from realtime.engine.drain import Drain, Rotation
 from realtime.engine.gate import Gate
+from realtime.engine.hooks import HookParts, Hooks
 from realtime.engine.hub import Hub, Subscriber
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
+from realtime.engine.keeping import ALWAYS, Keeping, Once
 from realtime.engine.listing import Listing
 from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
@@ -46,7 +50,7 @@ from realtime.engine.orders import Orders
 from realtime.engine.services import Services
 from realtime.engine.stats import Stats
 from realtime.engine.subscriber import FlowTally
-from realtime.engine.subscriptions import Subscription, Subscriptions
+from realtime.engine.subscriptions import Missed, Subscription, Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
 from realtime.errors import Unavailable
@@ -54,6 +58,7 @@ from realtime.settings import (
     AuthSettings,
     DrainSettings,
     EventSettings,
+    HistorySettings,
     LedgerSettings,
     LimitSettings,
     ServerSettings,
@@ -64,6 +69,7 @@ from realtime.types import (
     DeviceId,
     JSONText,
     NodeId,
+    Position,
     Publication,
     UserId,
 )
@@ -97,6 +103,9 @@ class NodeParts:
     blocks: Blocks
     clock: Clock
     page: Mapping[str, object]
+    history: HistorySettings = field(default_factory=HistorySettings)
+    namespaces: Mapping[str, NamespaceDefinition] = field(default_factory=dict)
+    hooks: HookParts = field(default_factory=HookParts)
 
 
 class Node:
@@ -111,7 +120,6 @@ class Node:
         self.limits = parts.limits
         self.counters = parts.counters
         self.access = parts.access
-        self.authenticator = parts.authenticator
         self.api_keys = parts.api_keys
         self.page = parts.page
         self.metrics = Metrics()
@@ -121,6 +129,17 @@ class Node:
         self._health: dict[str, str] = {"broker": "not probed yet"}
         self.wheel = Wheel(parts.clock)
         self._rules = EventRules(parts.events, parts.limits)
+        self.hooks = Hooks(
+            parts.hooks,
+            parts.clock,
+            self.metrics,
+            authenticator=parts.authenticator,
+            access=parts.access,
+            rules=self._rules,
+            max_publication_bytes=parts.limits.max_publication_bytes,
+            dev=parts.server.dev,
+        )
+        self.authenticator = self.hooks.sessions
         self._count()
         self._deliver()
         self._administer()
@@ -138,6 +157,7 @@ class Node:
             parts.ledger,
             self.ingest,
             self._rules,
+            self.hooks.events,
             settings,
             parts.limits,
             parts.clock,
@@ -156,12 +176,17 @@ class Node:
             self._deliver_latest,
             parts.ledger_settings.heal_s,
         )
+        self.keeping = Keeping(parts.broker, parts.namespaces, parts.history)
         self._subscriptions = Subscriptions(
             self._hub,
             parts.broker,
             self.live,
             parts.counters,
+            self.keeping,
+            parts.history,
             self.metrics,
+            parts.clock,
+            self.wheel,
             self._tasks,
         )
         self._stats = Stats(
@@ -207,8 +232,11 @@ class Node:
             directory=self.directory,
             connections=self._connections,
             rules=self._rules,
+            hooks=self.hooks,
+            notify=self.hooks.notify,
             ledger=parts.ledger,
             broker=parts.broker,
+            keeping=self.keeping,
             ingest=self.ingest,
             subscriptions=self._subscriptions,
             wheel=self.wheel,
@@ -266,6 +294,7 @@ class Node:
         self._tasks.spawn(self.gate.run())
         self._tasks.spawn(self.ingest.run())
         self._tasks.spawn(self.live.run())
+        self._tasks.spawn(self._subscriptions.streams.run())
         self._tasks.spawn(self._stats.run())
         self._tasks.spawn(self.rotation.run())
         self._tasks.spawn(self._every(self.parts.probe_s, self._probe))
@@ -282,6 +311,7 @@ class Node:
     def missed(self) -> None:
         """Changes may not have been heard: read in full what is watched here."""
         self._tasks.spawn(self.live.heal())
+        self._tasks.spawn(self._subscriptions.streams.catch_up())
         self._tasks.spawn(self.gate.catch_up())
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
@@ -335,14 +365,22 @@ class Node:
 
     # -- requests ----------------------------------------------------------------
 
-    async def publish(self, channel: Channel, data: JSONText) -> None:
+    async def publish(
+        self,
+        channel: Channel,
+        data: JSONText,
+        *,
+        tags: Mapping[str, str] | None = None,
+        once: Once = ALWAYS,
+    ) -> Placed:
         """
         Publish *data* to whoever subscribes to *channel* on any node.
 
         Raises:
+            CommandError: NOT_AVAILABLE for a version where no history is kept.
             BrokerUnavailable: If it may not have been handed over.
         """
-        await self.parts.broker.publish(Publication(channel, data))
+        return await self.keeping.publish(Publication(channel, data, tags=tags), once)
 
     async def track(
         self,
@@ -358,6 +396,7 @@ class Node:
         acked: int = 0,
         mark_ttl_s: float | None = None,
         names_users: bool = False,
+        hooked: bool = False,
     ) -> TrackResult:
         """Count numbered events; return after the commit. See ``Backend.track``."""
         batch = BackendBatch(
@@ -372,6 +411,7 @@ class Node:
             acked,
             mark_ttl_s,
             names_users,
+            hooked,
         )
         return await self._backend.track(batch)
 
@@ -405,9 +445,15 @@ class Node:
         assert definition is not None, f"{counter} is not declared"
         return await self._listing.cells(definition, window, when, limit)
 
-    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+    async def subscribe(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow = DIRECT,
+        since: Position | None = None,
+    ) -> Subscription | Missed:
         """Subscribe something that is not a connection. See ``Subscriptions``."""
-        return await self._subscriptions.subscribe(channel, subscriber)
+        return await self._subscriptions.subscribe(channel, subscriber, flow, since)
 
     def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
         """Undo ``subscribe``, by the canonical name that it returned."""

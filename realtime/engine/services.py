@@ -14,8 +14,10 @@ from realtime.core.limits import Rate
 from realtime.engine.auth import Authenticator
 from realtime.engine.directory import Directory
 from realtime.engine.gate import Gate
+from realtime.engine.hooks import Hooks
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
+from realtime.engine.keeping import Keeping
 from realtime.engine.metrics import Metrics
 from realtime.engine.notify import Notify, nobody
 from realtime.engine.subscriber import FlowTally
@@ -48,8 +50,10 @@ class Services:
     gate: Gate
     directory: Directory
     rules: EventRules
+    hooks: Hooks
     ledger: Ledger
     broker: Broker
+    keeping: Keeping
     ingest: Ingest
     subscriptions: Subscriptions
     wheel: Wheel

@@ -58,7 +58,7 @@ def same(one: Config, other: Config) -> bool:
     return all(
         getattr(one, field.name) == getattr(other, field.name)
         for field in fields(Config)
-        if field.name != "counters"
+        if field.compare and field.name != "counters"
     ) and list(one.counters) == list(other.counters)
 
 
