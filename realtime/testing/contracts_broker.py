@@ -3,7 +3,8 @@ The contract suite of brokers: every form must pass it.
 
 Subclass ``BrokerContract`` in a test module, with the anyio plugin, and provide the
 fixture ``brokers``: ``open`` returns a further broker, started, as another node has it;
-the fixture closes all that were opened.
+the fixture closes all that were opened. The other parts of the suite, which need the
+same, are in contracts_broker_history, contracts_broker_once and contracts_broker_model.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ END = Channel("test:end")
 class Brokers(Protocol):
     """What the suite asks of a form of broker."""
 
+    is_manual: bool
+    """Whether time passes only in ``pass_s``."""
+
     async def open(self) -> Broker: ...
+
+    async def pass_s(self, seconds: float) -> None:
+        """Let so much time pass on the clock by which things expire."""
 
 
 class Received:

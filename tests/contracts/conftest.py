@@ -19,6 +19,9 @@ from realtime.testing.servers import ValkeyCluster, ValkeyServer
 pytest.register_assert_rewrite(
     "realtime.testing.contracts_blocks",
     "realtime.testing.contracts_broker",
+    "realtime.testing.contracts_broker_history",
+    "realtime.testing.contracts_broker_model",
+    "realtime.testing.contracts_broker_once",
     "realtime.testing.contracts_ledger_cells",
     "realtime.testing.contracts_ledger_changes",
     "realtime.testing.contracts_ledger_marks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +12,11 @@ from realtime.adapters.broker.port import Broker
 from realtime.adapters.broker.redis import RedisBroker
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.pubsub import PubSub
+from realtime.testing.clock import ManualClock
 from realtime.testing.contracts_broker import BrokerContract, Brokers
+from realtime.testing.contracts_broker_history import HistoryContract
+from realtime.testing.contracts_broker_model import BrokerModelContract
+from realtime.testing.contracts_broker_once import OnceContract
 from tests.contracts.conftest import fresh
 
 pytestmark = pytest.mark.anyio
@@ -20,17 +25,25 @@ pytestmark = pytest.mark.anyio
 class MemoryBrokers:
     """Brokers on one bus."""
 
+    is_manual = True
+
     def __init__(self) -> None:
         self._bus = Bus()
+        self._clock = ManualClock()
 
     async def open(self) -> Broker:
-        broker = MemoryBroker(self._bus)
+        broker = MemoryBroker(self._bus, self._clock)
         await broker.start()
         return broker
+
+    async def pass_s(self, seconds: float) -> None:
+        self._clock.advance(seconds)
 
 
 class RedisBrokers:
     """Brokers with connections of their own, as nodes have, under one prefix."""
+
+    is_manual = False
 
     def __init__(self, url: str) -> None:
         self._settings = fresh(url)
@@ -43,6 +56,18 @@ class RedisBrokers:
         self._opened.append((broker, pubsub, link))
         await broker.start()
         return broker
+
+    async def pass_s(self, seconds: float) -> None:
+        link = self._opened[0][2]
+
+        async def now_s() -> float:
+            whole, micro = await link.call("TIME")
+            return int(whole) + int(micro) / 1e6
+
+        # Until the server's own clock says so; it knows whole milliseconds.
+        end = await now_s() + seconds + 0.001
+        while await now_s() <= end:
+            await asyncio.sleep(0.005)
 
     async def aclose(self) -> None:
         for parts in self._opened:
@@ -62,4 +87,16 @@ async def brokers(request: pytest.FixtureRequest) -> AsyncIterator[Brokers]:
 
 
 class TestBroker(BrokerContract):
-    """Every form passes the suite."""
+    """Every form delivers."""
+
+
+class TestHistory(HistoryContract):
+    """Every form keeps a history."""
+
+
+class TestOnce(OnceContract):
+    """Every form makes what must be made once, once."""
+
+
+class TestModel(BrokerModelContract):
+    """Every form does what a small model does."""

@@ -134,6 +134,7 @@ class RedisBroker(Broker):
             *(str(keep.size), _ms(keep.ttl_s), _ms(max(keep.meta_ttl_s, keep.ttl_s))),
             *("" if options.version is None else str(options.version),),
             *(options.version_epoch, _ms(key_ttl_s), call),
+            channel=name,
             repeatable=len(keys) > 2,
         )
         return _placed(reply, call)
@@ -146,6 +147,7 @@ class RedisBroker(Broker):
             ONCE,
             [broker_seen(name, options.idempotency_key or "")],
             *(self._verb, name, data, _ms(options.idempotency_ttl_s), call),
+            channel=name,
             repeatable=True,
         )
         return _placed(reply, call)

@@ -153,15 +153,17 @@ class RedisLink:
         script: Script,
         keys: Sequence[bytes],
         *arguments: bytes | str,
+        channel: bytes,
         repeatable: bool,
     ) -> Any:
         """
-        Run *script* once; of one first key, in the order of the calls.
+        Run a *script* that publishes on *channel*, in order with other publications.
 
-        *repeatable* says that running it twice does no harm. Raises Unavailable as
-        ``run_script`` does.
+        *channel* is in the slot of the keys. *repeatable* says that running it twice
+        does no harm. Raises Unavailable as ``run_script`` does.
         """
         call = ScriptCall(self, script, keys, arguments, repeatable)
+        call.key = channel
         (reply,) = await self._ask_in_order(call)
         return _checked(reply)
 
