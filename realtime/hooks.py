@@ -220,12 +220,13 @@ PublishAnswer = bool | ChangePublication | None
 class Event:
     """
     One event of a batch. ``at`` is when it happened, in seconds since the epoch, after
-    correction of the device's clock.
+    correction of the device's clock; ``user`` is whose it is.
     """
 
     seq: int
     name: str
     at: float
+    user: str | None = None
     properties: Mapping[str, Scalar] = field(default_factory=dict)
 
 

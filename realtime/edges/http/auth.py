@@ -76,9 +76,10 @@ class Callers:
         Raises:
             CommandError: UNAUTHORIZED or TOKEN_EXPIRED.
         """
+        remote = "" if request.client is None else request.client.host
         key = request.headers.get("x-api-key")
         if key is not None:
-            return await self._backend(key)
+            return await self._backend(key, remote)
         presented = _bearer(request)
         if presented is None and in_address:
             presented = request.scope.get(ACCESS_TOKEN)
@@ -87,8 +88,8 @@ class Callers:
             if found is not None:
                 return Caller(BACKEND, found.name)
             if presented.count(".") != TOKEN_DOTS:
-                return await self._stranger(presented)
-        return Caller(await self._host.authenticator.authenticate(presented))
+                return await self._stranger(presented, remote)
+        return await self._caller(presented, remote)
 
     async def backend(self, request: Request) -> Caller:
         """
@@ -102,10 +103,14 @@ class Callers:
             raise CommandError(PERMISSION_DENIED, "this needs an API key")
         return caller
 
-    async def _stranger(self, presented: str) -> Caller:
+    async def _caller(self, presented: str | None, remote: str) -> Caller:
+        authenticator = self._host.authenticator
+        return Caller(await authenticator.authenticate(presented, remote))
+
+    async def _stranger(self, presented: str, remote: str) -> Caller:
         """Answer what may have been meant as a key: it need not look like a token."""
         try:
-            return Caller(await self._host.authenticator.authenticate(presented))
+            return await self._caller(presented, remote)
         except CommandError as exc:
             if exc.code is not UNAUTHORIZED:
                 raise
@@ -115,12 +120,12 @@ class Callers:
                 "nor a token",
             ) from exc
 
-    async def _backend(self, presented: str) -> Caller:
+    async def _backend(self, presented: str, remote: str) -> Caller:
         found = self._host.api_keys.match(presented)
         if found is not None:
             return Caller(BACKEND, found.name)
         if self._host.server.dev:  # a key that is wrong is no worse than none
-            return Caller(await self._host.authenticator.authenticate(None))
+            return await self._caller(None, remote)
         raise CommandError(UNAUTHORIZED, "the API key is not known here")
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from realtime.clock import Clock
 from realtime.core.access import Identity, Kind
-from realtime.core.channels import Rule
+from realtime.core.channels import LIVE, Rule
 from realtime.core.counters import CounterDefinition
 from realtime.core.naming import LiveName
 from realtime.edges.http.auth import Caller, Callers
@@ -67,7 +67,8 @@ class Counters:
         query = Query(request.query_params, {"window", "at", *counter.by})
         name = _name(counter, query)
         if not caller.trusted:
-            self._host.access.check_subscribe(caller.identity, name.channel)
+            hooks = self._host.hooks.channels
+            await hooks.check_subscribe(caller.identity, name.channel)
         at = None if "at" in counter.by else query.instant("at")
         value = await self._host.read_live(name, at)
         return JSONResponse(
@@ -85,6 +86,10 @@ class Counters:
         caller = await self._callers.of(request)
         counter = self._counter(request)
         _check_may_list(caller, counter)
+        if not caller.trusted and self._host.hooks.channels.subscribes:
+            # By the counter's name alone: a hook may hide some of its cells.
+            channel = f"{LIVE}:{counter.name}"
+            await self._host.hooks.channels.check_subscribe(caller.identity, channel)
         query = Query(request.query_params, ("window", "at", "limit", "order"))
         windows = [window.text for window in counter.windows]
         window = query.choice("window", windows, windows[0])

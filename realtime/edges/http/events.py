@@ -14,6 +14,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realtime.core.access import Kind
 from realtime.edges.http.auth import Caller, Callers
 from realtime.edges.http.body import Bodies
 from realtime.edges.http.errors import KEY_REUSED, JSONResponse
@@ -147,6 +148,7 @@ class Events:
             user=batch.user,
             mark_ttl_s=mark_ttl_s,
             names_users=caller.trusted,
+            hooked=caller.identity.kind is not Kind.BACKEND,
         )
 
 

@@ -13,6 +13,7 @@ from realtime.core.counters import CounterSet
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.engine.backend import TrackResult
+from realtime.engine.hooks import Hooks
 from realtime.engine.hub import Subscriber
 from realtime.engine.metrics import Metrics
 from realtime.engine.subscriptions import Subscription
@@ -29,9 +30,11 @@ from realtime.types import Channel, DeviceId, JSONText, UserId
 class Authenticator(Protocol):
     """Knows whom a token names."""
 
-    async def authenticate(self, token: str | None) -> Identity:
+    async def authenticate(self, token: str | None, remote: str = "") -> Identity:
         """
         Return whom *token* names; None stands for a caller without one.
+
+        *remote* is the address of the caller, which a hook may want to know.
 
         Raises:
             CommandError: UNAUTHORIZED or TOKEN_EXPIRED.
@@ -66,6 +69,8 @@ class Host(Protocol):
     @property
     def api_keys(self) -> ApiKeys: ...
     @property
+    def hooks(self) -> Hooks: ...
+    @property
     def counters(self) -> CounterSet: ...
     @property
     def metrics(self) -> Metrics: ...
@@ -97,12 +102,16 @@ class Host(Protocol):
         acked: int = 0,
         mark_ttl_s: float | None = None,
         names_users: bool = False,
+        hooked: bool = False,
     ) -> TrackResult:
         """
         Count a batch; return after the commit. Repeating it is safe.
 
+        With *hooked*, the developer's hook has a word in it.
+
         Raises:
-            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP or RATE_LIMITED.
+            CommandError: LIMIT_EXCEEDED, DEVICE_TAKEN, GAP, RATE_LIMITED or
+                UNAVAILABLE.
             LedgerUnavailable: If the ledger does not answer.
         """
 

@@ -112,7 +112,7 @@ class Live:
         caller = await self._callers.of(request, in_address=True)
         channels = self._channels(request)
         for channel in channels:
-            self._host.access.check_subscribe(caller.identity, channel)
+            await self._host.hooks.channels.check_subscribe(caller.identity, channel)
         return EventStream(self._host, self._streams, caller.identity, channels)
 
     def _channels(self, request: Request) -> Sequence[Channel]:

@@ -68,7 +68,8 @@ class Publishing:
         )
 
     async def _publish(self, caller: Caller, channel: str, data: JSONText) -> None:
-        self._host.access.check_publish(caller.identity, channel)
+        hooks = self._host.hooks.channels
+        data, _ = await hooks.check_publish(caller.identity, channel, data)
         await self._host.publish(Channel(channel), data)
 
     def _data(self, body: Body) -> JSONText:

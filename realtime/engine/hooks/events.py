@@ -108,4 +108,4 @@ class EventHooks:
 def _shown(event: Event) -> hooks.Event:
     """Show an event to a hook, whose thread must not be able to change ours."""
     properties = MappingProxyType(event.properties)
-    return hooks.Event(event.seq, event.name, event.at, properties)
+    return hooks.Event(event.seq, event.name, event.at, event.user, properties)

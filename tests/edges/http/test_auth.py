@@ -174,7 +174,7 @@ async def test_unknown_keys_of_an_issuer_are_503(
 ) -> None:
     """When the issuer's keys cannot be had, it is not the token's fault."""
 
-    async def authenticate(token: str | None) -> None:
+    async def authenticate(token: str | None, remote: str) -> None:
         raise KeysUnavailable("the issuer does not answer")
 
     monkeypatch.setattr(world.node.authenticator, "authenticate", authenticate)
