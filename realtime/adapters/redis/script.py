@@ -23,7 +23,11 @@ class Script:
         names = (begin, name) if begin else (name,)
         folder = files(package).joinpath("lua")
         texts = (folder.joinpath(f"{one}.lua").read_text("utf-8") for one in names)
-        source = "\n".join(texts)
+        return cls.of(name, "\n".join(texts))
+
+    @classmethod
+    def of(cls, name: str, source: str) -> Script:
+        """Make a script of its text."""
         # Redis' own choice of digest; nothing is kept secret by it.
         sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
         return cls(name, source, sha)
