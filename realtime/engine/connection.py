@@ -172,9 +172,9 @@ class Connection:
     def closed(self, code: int, reason: str) -> None:
         """Let go of everything, in an order in which nothing slow comes first."""
         services = self.services
-        for channel in self.session.channels:
+        channels, self.session.channels = self.session.channels, {}
+        for channel in channels:
             services.subscriptions.unsubscribe(channel, self.outbox)
-        self.session.channels.clear()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -187,6 +187,7 @@ class Connection:
         services.connections.discard(self)
         services.directory.discard(self)
         services.metrics.connections_closed.labels(services.code_label(code)).inc()
+        services.people.closed(self, self.session.identity, channels, code)
         services.hooks.connections.closed(self, code, reason)
         log.info(
             "connection_closed",
@@ -357,7 +358,7 @@ class Connection:
     def _grace_ended(self) -> None:
         self.close(EXPIRED_CLOSE)
 
-    # -- what a backend may order; see engine.directory ---------------------------------
+    # -- what a backend may order; see engine.directory --------------------------------
 
     @property
     def identity(self) -> Identity | None:
@@ -449,3 +450,4 @@ class Connection:
         number = self.session.leave(channel)
         self.outbox.forget(number)
         self.services.subscriptions.unsubscribe(channel, self.outbox)
+        self.services.people.channels.depart(self, channel)

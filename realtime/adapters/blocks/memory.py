@@ -63,9 +63,7 @@ class MemoryBlocks(Blocks):
         shelf.sweep()
         _, known = shelf.orders.get(block.key, (0.0, None))
         if known is None and len(shelf.orders) >= shelf.max_orders:
-            raise TooManyOrders(
-                f"{shelf.max_orders} orders are kept, which is the most"
-            )
+            raise TooManyOrders(shelf.max_orders)
         newest = max(block.stamp, known.stamp if known else 0)
         stamped = replace(block, stamp=max(round(now * 1e6), newest + 1))
         shelf.set(stamped, now)

@@ -57,9 +57,7 @@ class RedisBlocks(Blocks):
             str(self._max_orders),
         )
         if not stamp:
-            raise TooManyOrders(
-                f"{self._max_orders} orders are kept, which is the most"
-            )
+            raise TooManyOrders(self._max_orders)
         return replace(block, stamp=int(stamp))
 
     async def restore(self, blocks: Sequence[Block], now: float) -> None:

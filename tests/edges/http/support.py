@@ -304,6 +304,7 @@ async def running(
             ledger=adapters.ledger,
             broker=adapters.broker,
             registry=adapters.registry,
+            blocks=adapters.blocks,
             clock=clock,
             page=page or {},
         )
