@@ -7,11 +7,12 @@ import sys
 from typing import Any
 
 from realtime.cli.options import add_config, config_path, load_config, new_parser
-from realtime.config import warnings
+from realtime.config import load_functions, used_points, warnings
 
 DESCRIPTION = """\
 Validate the configuration and print it resolved: defaults filled in, environment
-applied, secrets shown as "(set)". Nothing is started and nothing is connected to.
+applied, secrets shown as "(set)". The module of [hooks] is imported, and its hooks are
+listed; beside that, nothing is started and nothing is connected to.
 
 Exit code 0: it is right. 2: it is wrong; standard error has a line for each mistake.
 """
@@ -37,7 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the resolved configuration; return the exit code."""
     path = config_path(args)
     config = load_config(args)
-    print(f"# {path or 'no file; defaults and environment'}: all right\n")
+    points = used_points(load_functions(config), config)
+    print(f"# {path or 'no file; defaults and environment'}: all right")
+    for point, place in points.items():
+        print(f"# hook {point}: {place}")
+    print()
     print(config.render(), end="")
     for warning in warnings(config):
         print(f"realtime: note: {warning}", file=sys.stderr)

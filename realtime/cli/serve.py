@@ -17,7 +17,7 @@ import structlog
 from realtime import demo, logs
 from realtime.app import Options
 from realtime.cli.options import add_config, config_path, new_parser
-from realtime.config import Config, load, warnings
+from realtime.config import Config, load, load_functions, warnings
 from realtime.server import address_of, bind, longest_stop_s
 from realtime.server import run as run_server
 from realtime.workers import Supervisor
@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(config.logs, sys.stderr)
     for warning in warnings(config):
         log.warning("configuration", problem=warning)
+    load_functions(config)  # once before many workers find the same mistake
     sock = bind(config.server, worker=args.worker is not None)
     if config.server.workers > 1 and args.worker is None:
         return _supervise(args, config, sock)
