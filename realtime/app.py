@@ -30,6 +30,7 @@ from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator
 from realtime.engine.hooks import Asker, HookParts, ModuleAsker
 from realtime.engine.node import Node, NodeParts, new_node_id
+from realtime.engine.people import PeopleSettings
 from realtime.engine.subscriptions import SERVER
 from realtime.errors import CommandError, Unavailable
 from realtime.types import DeviceId, NodeId
@@ -72,7 +73,9 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
     """
     id = new_node_id()
     hooks = _hooks(config, options.clock)
-    adapters = await open_adapters(config.redis, config.ledger, config.counters, id)
+    adapters = await open_adapters(
+        config.redis, config.ledger, config.counters, id, options.clock.monotonic
+    )
     jwks = JWKS(config.auth, options.clock) if config.auth.jwks_url else None
     try:
         if jwks is not None:
@@ -133,6 +136,13 @@ def _parts(
         broker=adapters.broker,
         registry=adapters.registry,
         blocks=adapters.blocks,
+        presence=adapters.presence,
+        people=PeopleSettings(
+            config.presence,
+            config.users,
+            config.limits.max_connections_per_user,
+            namespaces,
+        ),
         clock=options.clock,
         page=options.page,
         history=config.history,

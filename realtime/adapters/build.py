@@ -4,6 +4,7 @@ Chooses the adapters: memory without ``redis.url``, Redis with it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from realtime.adapters.broker.redis import RedisBroker
 from realtime.adapters.ledger.memory import MemoryLedger
 from realtime.adapters.ledger.port import Ledger
 from realtime.adapters.ledger.redis import RedisLedger
+from realtime.adapters.presence.memory import Board, MemoryPresence
+from realtime.adapters.presence.port import Presence
+from realtime.adapters.presence.redis import RedisPresence
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.pubsub import PubSub
 from realtime.adapters.registry.memory import MemoryRegistry
@@ -38,6 +42,7 @@ class Adapters:
     broker: Broker
     registry: Registry
     blocks: Blocks
+    presence: Presence
     durability: str | None = None
     pubsub: PubSub | None = field(default=None, repr=False)
     link: RedisLink | None = field(default=None, repr=False)
@@ -56,6 +61,7 @@ class Adapters:
         await self.broker.aclose()
         await self.registry.aclose()
         await self.blocks.aclose()
+        await self.presence.aclose()
         if self.pubsub is not None:
             await self.pubsub.aclose()
         if self.link is not None:
@@ -63,10 +69,16 @@ class Adapters:
 
 
 async def open_adapters(
-    redis: RedisSettings, ledger: LedgerSettings, counters: CounterSet, node: NodeId
+    redis: RedisSettings,
+    ledger: LedgerSettings,
+    counters: CounterSet,
+    node: NodeId,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Adapters:
     """
     Return adapters that are connected, and not started.
+
+    *monotonic* is the clock of leases in memory; Redis has its own.
 
     Raises:
         ConfigError: If ``redis.url`` or ``redis.prefix`` is malformed.
@@ -78,6 +90,7 @@ async def open_adapters(
             MemoryBroker(),
             MemoryRegistry(),
             MemoryBlocks(),
+            MemoryPresence(node, Board(monotonic)),
         )
     link = RedisLink(redis, name=f"{redis.prefix}:{node}")
     pubsub = PubSub(link, redis.prefix)
@@ -88,6 +101,7 @@ async def open_adapters(
             RedisBroker(link, pubsub, redis.prefix),
             RedisRegistry(link, redis.prefix),
             RedisBlocks(link, redis.prefix),
+            RedisPresence(link, redis.prefix, node),
             await link.durability(),
             pubsub,
             link,

@@ -18,7 +18,7 @@ from realtime.core.access import Identity
 from realtime.core.channels import LIVE, namespace_of
 from realtime.core.flow import Flow, flow_of, live_flow_of
 from realtime.engine.keeping import Once, author_of
-from realtime.engine.subscriptions import Missed
+from realtime.engine.subscriptions import Missed, Subscription
 from realtime.errors import (
     INTERNAL,
     LIMIT_EXCEEDED,
@@ -81,10 +81,7 @@ async def _subscribe(
     identity, hooks = connection.session.identity, connection.services.hooks.channels
     if hooks.subscribes and identity is not None:
         await hooks.check_subscribe(identity, channel, connection.id)
-    subscriptions = connection.services.subscriptions
-    joined = await subscriptions.subscribe(
-        channel, connection.outbox, flow, command.since
-    )
+    joined = await _join(connection, command, channel, flow)
     # Nothing is awaited between joining and replying: a push would come before.
     if isinstance(joined, Missed):
         connection.reply(
@@ -104,6 +101,28 @@ async def _subscribe(
             flow.skips,
         )
     )
+
+
+async def _join(
+    connection: Connection, command: Subscribe, channel: Channel, flow: Flow
+) -> Subscription | Missed:
+    """Subscribe, after having become a member where members are known."""
+    services, outbox = connection.services, connection.outbox
+    present, identity = services.people.channels, connection.session.identity
+    if identity is None or not present.keeps(channel):
+        subscribe = services.subscriptions.subscribe
+        return await subscribe(channel, outbox, flow, command.since)
+    await present.arrive(connection, identity, channel)
+    try:
+        joined = await services.subscriptions.subscribe(
+            channel, outbox, flow, command.since
+        )
+    except BaseException:
+        present.depart(connection, channel)
+        raise
+    if isinstance(joined, Missed):
+        present.depart(connection, channel, missed=True)
+    return joined
 
 
 async def resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:

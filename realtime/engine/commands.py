@@ -79,7 +79,8 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
         identity = await services.hooks.sessions.hello(connection, command)
         services.gate.check(identity)
         mark = await _claim(connection, command, identity)
-        services.gate.check(identity)  # an order may have come in the meantime
+        async with services.people.users.admitted(connection.id, identity.user):
+            services.gate.check(identity)  # an order may have come in the meantime
     except Unavailable as exc:
         connection.session.greet_again()
         raise _unavailable(exc) from exc

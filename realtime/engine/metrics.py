@@ -32,6 +32,7 @@ class Metrics:
         self._count_events()
         self._count_sockets()
         self._count_messages()
+        self._count_presence()
         self._count_hooks()
         self._count_orders()
         self.http_requests = self._counter(
@@ -92,6 +93,32 @@ class Metrics:
         self.deliveries = self._counter("deliveries", "Frames handed to subscribers")
         self.live_values = self._counter(
             "live_values", "Values of live channels pushed"
+        )
+        self._count_histories()
+
+    def _count_histories(self) -> None:
+        self.recoveries = self._counter(
+            "recoveries", "Answers to who came back with a position", "outcome"
+        )
+        self.publication_gaps = self._counter(
+            "publication_gaps", "Losses on the way to this node", "outcome"
+        )
+        self.position_checks = self._counter(
+            "position_checks", "Positions compared with the broker's"
+        )
+        self.history_reads = self._counter(
+            "history_reads", "Reads of histories, by reason", "reason"
+        )
+
+    def _count_presence(self) -> None:
+        self.presence_notices = self._counter(
+            "presence_notices", "Comings and goings told, by kind", "kind"
+        )
+        self.presence_notices_lost = self._counter(
+            "presence_notices_lost", "Comings and goings not told: too many waited"
+        )
+        self.presence_restored = self._counter(
+            "presence_restored", "Members entered again after the store had lost them"
         )
 
     def _count_hooks(self) -> None:

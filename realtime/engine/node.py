@@ -18,6 +18,7 @@ import structlog
 from realtime.adapters.blocks.port import Blocks
 from realtime.adapters.broker.port import Broker, Placed
 from realtime.adapters.ledger.port import Ledger
+from realtime.adapters.presence.port import Presence
 from realtime.adapters.registry.port import NodeReport, Registry
 from realtime.clock import Clock
 from realtime.core.access import Access
@@ -47,6 +48,7 @@ from realtime.engine.listing import Listing
 from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
 from realtime.engine.orders import Orders
+from realtime.engine.people import People, PeopleSettings
 from realtime.engine.services import Services
 from realtime.engine.stats import Stats
 from realtime.engine.subscriber import FlowTally
@@ -101,11 +103,13 @@ class NodeParts:
     broker: Broker
     registry: Registry
     blocks: Blocks
+    presence: Presence
     clock: Clock
     page: Mapping[str, object]
     history: HistorySettings = field(default_factory=HistorySettings)
     namespaces: Mapping[str, NamespaceDefinition] = field(default_factory=dict)
     hooks: HookParts = field(default_factory=HookParts)
+    people: PeopleSettings = field(default_factory=PeopleSettings)
 
 
 class Node:
@@ -143,6 +147,17 @@ class Node:
         self._count()
         self._deliver()
         self._administer()
+        self.people = People(
+            parts.people,
+            parts.presence,
+            parts.broker,
+            self.keeping,
+            self.hooks.notify,
+            parts.clock,
+            self.metrics,
+            self._tasks,
+            lambda: self.draining,
+        )
         self.services = self._services()
         self._doors()
         self._gauges()
@@ -233,6 +248,7 @@ class Node:
             connections=self._connections,
             rules=self._rules,
             hooks=self.hooks,
+            people=self.people,
             notify=self.hooks.notify,
             ledger=parts.ledger,
             broker=parts.broker,
@@ -297,6 +313,7 @@ class Node:
         self._tasks.spawn(self._subscriptions.streams.run())
         self._tasks.spawn(self._stats.run())
         self._tasks.spawn(self.rotation.run())
+        self.people.start()
         self._tasks.spawn(self._every(self.parts.probe_s, self._probe))
         log.info("node_started", node=self.id)
 
@@ -313,6 +330,7 @@ class Node:
         self._tasks.spawn(self.live.heal())
         self._tasks.spawn(self._subscriptions.streams.catch_up())
         self._tasks.spawn(self.gate.catch_up())
+        self.people.attendance.reconnected()
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -338,6 +356,7 @@ class Node:
                 await self.ingest.flush()
         except TimeoutError:
             log.warning("events_not_committed", events=self.ingest.pending_events)
+        await self.people.aclose()
         await self.live.aclose()
         self._control.stop()
         await self._tasks.aclose()

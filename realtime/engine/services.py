@@ -20,6 +20,7 @@ from realtime.engine.keepalive import Keepalive
 from realtime.engine.keeping import Keeping
 from realtime.engine.metrics import Metrics
 from realtime.engine.notify import Notify, nobody
+from realtime.engine.people import People
 from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriptions import Subscriptions
 from realtime.engine.tasks import Tasks
@@ -51,6 +52,7 @@ class Services:
     directory: Directory
     rules: EventRules
     hooks: Hooks
+    people: People
     ledger: Ledger
     broker: Broker
     keeping: Keeping

@@ -22,6 +22,7 @@ from realtime.core.namespaces import NamespaceDefinition
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator, StaticKeys
 from realtime.engine.node import Node, NodeParts
+from realtime.engine.people import PeopleSettings
 from realtime.settings import (
     ApiKey,
     AuthSettings,
@@ -31,6 +32,7 @@ from realtime.settings import (
     LimitSettings,
     RedisSettings,
     ServerSettings,
+    UserSettings,
 )
 from realtime.testing.clock import ManualClock, settle
 from realtime.types import NodeId
@@ -63,6 +65,7 @@ NAMESPACES = (
     NamespaceDefinition("chat"),
     NamespaceDefinition("news", Rule.USER, Rule.TOKEN),
     NamespaceDefinition("lobby", Rule.ANYONE, Rule.ANYONE),
+    NamespaceDefinition("room", Rule.ANYONE, presence=True, join_leave=True),
 )
 
 
@@ -279,7 +282,9 @@ async def running(
     )
     events = EventSettings()
     id = NodeId("n1")
-    adapters = await open_adapters(RedisSettings(), ledger, counters, id)
+    adapters = await open_adapters(
+        RedisSettings(), ledger, counters, id, clock.monotonic
+    )
     node = Node(
         NodeParts(
             id=id,
@@ -305,6 +310,11 @@ async def running(
             broker=adapters.broker,
             registry=adapters.registry,
             blocks=adapters.blocks,
+            presence=adapters.presence,
+            people=PeopleSettings(
+                users=UserSettings(online=True),
+                namespaces={one.name: one for one in NAMESPACES},
+            ),
             clock=clock,
             page=page or {},
         )
