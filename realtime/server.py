@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from realtime.app import Options, build_app, running_node
 from realtime.config import Config
 from realtime.edges.frontdoor import FrontDoor
+from realtime.edges.hosting import HostingServer
 from realtime.edges.http import streams_of
 from realtime.engine.drain import SETTLE_S, Leaver
 from realtime.engine.node import FLUSH_S, Node
@@ -32,7 +33,6 @@ from realtime.settings import DrainSettings, ServerSettings
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 2048
 SHUTDOWN_S = 10  # for requests under way, once everybody was said goodbye to
 SPARE_S = 10.0  # for what is done after the last commit
 SAME_BREATH_S = 0.5  # signals within this time are one
@@ -92,14 +92,15 @@ def address_of(server: ServerSettings, sock: socket.socket) -> str:
     return f"{scheme}://{host}:{sock.getsockname()[1]}/"
 
 
-class _Server(uvicorn.Server):
+class _Server(HostingServer):
     """uvicorn, telling when it listens and when it begins to stop."""
 
     def __init__(
         self, node: Node, config: ServerSettings, started: Callable[[], None]
     ) -> None:
         self._app = build_app(node)
-        super().__init__(_uvicorn_config(self._app, config))
+        uvicorn_config = _uvicorn_config(self._app, config)
+        super().__init__(uvicorn_config, node.limits.hello_timeout_s)
         self._node = node
         self._server = config
         self._started = started
@@ -166,9 +167,8 @@ class _Server(uvicorn.Server):
             await super().startup(sockets=sockets)
         except OSError as exc:
             raise _cannot_listen(self._server, exc) from exc
-        if self.started:
-            _collect_rarely()
-            self._started()
+        _collect_rarely()
+        self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what is still open; end the streams, which uvicorn would wait for."""
@@ -204,7 +204,6 @@ def _uvicorn_config(app: Starlette, server: ServerSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=BACKLOG,
         proxy_headers=bool(server.trusted_proxies),
         forwarded_allow_ips=list(server.trusted_proxies),
         ssl_certfile=server.tls_cert,

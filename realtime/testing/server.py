@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.host import SocketHost
+from realtime.edges.hosting import HostingServer
 
 
 def host_app(host: SocketHost) -> Starlette:
@@ -46,7 +47,8 @@ def server_of(host: SocketHost, **options: Any) -> uvicorn.Server:
         "access_log": False,
         "timeout_graceful_shutdown": 10,
     }
-    return uvicorn.Server(uvicorn.Config(host_app(host), **(settings | options)))
+    config = uvicorn.Config(host_app(host), **(settings | options))
+    return HostingServer(config, host.limits.hello_timeout_s)
 
 
 def listening_socket() -> socket.socket:
