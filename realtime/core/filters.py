@@ -58,7 +58,7 @@ class Filter:
     def matches(self, tags: Tags | None) -> bool:
         """Whether a publication with *tags* is wanted."""
         # Hot: once per group of subscribers and publication.
-        return self._test(_NO_TAGS if tags is None else tags)
+        return self._test(tags or _NO_TAGS)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filter) and self.form == other.form

@@ -17,6 +17,8 @@ from realtime.errors import BAD_MESSAGE, NOT_AVAILABLE, CommandError
 from realtime.types import Publication, PublicationKind
 from realtime.wire.messages import Subscribe
 
+_MESSAGE, _GAP = PublicationKind.MESSAGE, PublicationKind.GAP
+
 STEPS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals that clients get: what they ask for is rounded up to one of these."""
 
@@ -56,10 +58,11 @@ class Flow:
 
     def admits(self, publication: Publication) -> bool:
         """Whether the filter and ``join_leave`` let *publication* through."""
+        # Hot: once per group and publication; looking up a member of an enum is slow.
         kind = publication.kind
-        if kind is PublicationKind.MESSAGE:
+        if kind is _MESSAGE:
             return self.filter is None or self.filter.matches(publication.tags)
-        return kind is PublicationKind.GAP or self.join_leave
+        return kind is _GAP or self.join_leave
 
     def key_of(self, publication: Publication) -> str | None:
         """

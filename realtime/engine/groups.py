@@ -30,6 +30,8 @@ from realtime.wire.frames import FrameKey, PreparedPush
 JOIN_BYTES = 64 * 1024
 """Frames that leave together are joined up to about this size."""
 
+_MESSAGE, _GAP = PublicationKind.MESSAGE, PublicationKind.GAP
+
 HELD_BYTES = 256
 """What a publication takes while it is held, beside its data."""
 
@@ -83,6 +85,7 @@ class Group:
         "_fresh",
         "_gaps",
         "_held",
+        "_holds",
         "_last",
         "_timer",
         "_topic",
@@ -96,6 +99,7 @@ class Group:
         self.key = key
         self.flow = flow
         self.members: dict[Subscriber, None] = {}
+        self._holds = flow.holds
         self._works = works
         self._topic = topic
         # By the value of the tag what a newer one replaces, by number all others.
@@ -134,31 +138,32 @@ class Group:
     def offer(self, push: PreparedPush) -> int:
         """Take one publication; return how many frames were handed out by that."""
         publication = push.publication
-        if not self.flow.admits(publication):
-            if publication.kind is PublicationKind.MESSAGE:
+        flow, kind = self.flow, publication.kind
+        if not flow.admits(publication):
+            if kind is _MESSAGE:
                 self._works.tally.filtered += len(self.members)
             return 0
-        if publication.kind is PublicationKind.GAP:
+        if kind is _GAP:
             sent = self._flush() + self._write((push,))
             self._gaps += 1  # what waits in outboxes must not get in front of it
             return sent
-        if not self.flow.holds:
+        if not self._holds:
             return self._write((push,))
         self._hold(push)
         if self._timer is not None:
             full = self._bytes > self._works.max_held_bytes
             return self._flush() if full else 0
-        if self.flow.batch_s:
-            self._wait(self.flow.batch_s)
+        if flow.batch_s:
+            self._wait(flow.batch_s)
             return 0
-        self._wait(self.flow.interval_s)
+        self._wait(flow.interval_s)
         return self._flush()
 
     def _hold(self, push: PreparedPush) -> None:
         publication = push.publication
         self._last += 1
         key: str | int | None = self._last
-        if self.flow.interval_s and publication.kind is PublicationKind.MESSAGE:
+        if self.flow.interval_s and publication.kind is _MESSAGE:
             key = self.flow.key_of(publication)
             replaced = self._held.pop(key, None)
             if replaced is not None:
@@ -204,6 +209,9 @@ class Group:
     ) -> int:
         """Write to *subscribers*, by default to all; to nobody what is its own."""
         some = self.members if subscribers is None else subscribers
+        # Hot: once per group and publication, where every subscriber filters his own.
+        if len(pushes) == 1 and pushes[0].publication.sender is None:
+            return self._deliver_one(pushes[0], some)
         senders = {push.publication.sender for push in pushes} - {None}
         if not senders:
             return self._deliver(pushes, some)
@@ -215,6 +223,15 @@ class Group:
             rest = [push for push in pushes if push.publication.sender != one.id]
             sent += self._deliver(rest, (one,))
         return sent
+
+    def _deliver_one(
+        self, push: PreparedPush, subscribers: Collection[Subscriber]
+    ) -> int:
+        frame = push.frame(self.key)
+        plain = self.flow.overflow is Overflow.DISCONNECT
+        delivery = Plain(frame) if plain else self._delivery((push,), (frame,))
+        self._works.fanout.write(self._topic, delivery, subscribers)
+        return len(subscribers)
 
     def _deliver(
         self, pushes: Sequence[PreparedPush], subscribers: Collection[Subscriber]
@@ -250,7 +267,7 @@ class Group:
 
     def _part(self, push: PreparedPush, frame: bytes) -> Part:
         publication = push.publication
-        if publication.kind is not PublicationKind.MESSAGE:
+        if publication.kind is not _MESSAGE:
             return Part(frame, None, False)
         value = self.flow.key_of(publication)
         moves = self.flow.by is not None and publication.position is not None
