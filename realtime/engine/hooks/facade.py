@@ -94,7 +94,8 @@ class Hooks:
         """
         for asker in self._parts.askers:
             await asker.start()
-            log.info("hooks_used", place=asker.place, points=sorted(asker.points))
+            points = sorted(point.value for point in asker.points)
+            log.info("hooks_used", place=asker.place, points=points)
         notices, metrics = self._parts.notices, self._metrics
         if notices is not None:
             notices.on_settled = lambda outcome, number: metrics.notices.labels(

@@ -16,6 +16,7 @@ from functools import partial
 import structlog
 
 from realtime.clock import Clock
+from realtime.core.hook_answers import HookFailed
 from realtime.engine.hooks.asker import Outcome
 from realtime.engine.hooks.functions import Function, HookFunctions
 from realtime.engine.hooks.thread import HookThread
@@ -80,7 +81,10 @@ class ModuleAsker:
 
     def begin(self, point: Point, request: object) -> asyncio.Future[Outcome]:
         """Call the function of *point*."""
-        assert self._thread is not None
+        if self._thread is None:
+            stopped: asyncio.Future[Outcome] = asyncio.Future()
+            stopped.set_result((None, HookFailed("the server is shutting down")))
+            return stopped
         return self._thread.call(self._functions.points[point], request)
 
     def timed_out(self) -> None:
