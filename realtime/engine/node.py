@@ -50,7 +50,7 @@ from realtime.engine.metrics import Metrics
 from realtime.engine.orders import Orders
 from realtime.engine.people import People, PeopleSettings
 from realtime.engine.services import Services
-from realtime.engine.stats import Stats
+from realtime.engine.stats import Reading, Stats
 from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriptions import Missed, Subscription, Subscriptions
 from realtime.engine.tasks import Tasks
@@ -280,14 +280,22 @@ class Node:
         gauge(
             "ready",
             "1 when broker and ledger answer",
-            lambda: float(set(self._checks().values()) == {"ok"}),
+            lambda: float(self._ready),
         )
 
-    def _measure(self) -> tuple[int, int, int, int]:
-        counted = self.metrics.total(self.metrics.events_counted)
-        delivered = self.metrics.total(self.metrics.deliveries)
-        connections = len(self.services.connections)
-        return connections, self._hub.subscriptions, int(counted), int(delivered)
+    def _measure(self) -> Reading:
+        return Reading(
+            connections=len(self.services.connections),
+            subscriptions=self._hub.subscriptions,
+            events=int(self.metrics.total(self.metrics.events_counted)),
+            deliveries=int(self.metrics.total(self.metrics.deliveries)),
+            ready=self._ready,
+            draining=self.draining,
+        )
+
+    @property
+    def _ready(self) -> bool:
+        return set(self._checks().values()) == {"ok"}
 
     def _deliver_latest(self, channel: Channel, data: JSONText) -> int:
         return self._subscriptions.deliver_latest(channel, data)

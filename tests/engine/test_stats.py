@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from realtime.adapters.registry.memory import MemoryRegistry
 from realtime.adapters.registry.port import NodeReport
-from realtime.engine.stats import Stats
+from realtime.engine.stats import Reading, Stats
 from realtime.errors import Unavailable
-from realtime.testing.clock import ManualClock
+from realtime.testing.clock import ManualClock, settle
 from realtime.types import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +46,7 @@ async def test_a_report_that_fails_is_made_again(error: Exception, event: str) -
         NodeId("n1"),
         registry,
         clock,
-        lambda: (1, 2, 3, 4),
+        lambda: Reading(1, 2, 3, 4),
         lambda channel, data: 0,
         lambda channel: False,
     )
@@ -57,3 +60,43 @@ async def test_a_report_that_fails_is_made_again(error: Exception, event: str) -
     await clock.elapse(1)
     assert [report.node for report in await registry.nodes()] == ["n1"]
     task.cancel()
+
+
+async def test_a_node_is_known_as_soon_as_it_runs() -> None:
+    """With its load, and with which process it is: workers share a port, not these."""
+    clock, registry = ManualClock(), MemoryRegistry()
+    reading = Reading(1, 2, 30, 40, ready=False, draining=True)
+    stats = Stats(
+        NodeId("n1"),
+        registry,
+        clock,
+        lambda: reading,
+        lambda channel, data: 0,
+        lambda channel: False,
+    )
+    task = asyncio.create_task(stats.run())
+    await settle()
+    [report] = await registry.nodes()
+
+    assert (report.connections, report.ready, report.draining) == (1, False, True)
+    assert (report.pid, report.host) == (os.getpid(), socket.gethostname())
+    assert report.cpu >= 0
+    task.cancel()
+
+
+async def test_who_watches_is_not_told_which_machines_there_are() -> None:
+    """The channel of statistics has numbers only."""
+    pushed: list[bytes] = []
+    stats = Stats(
+        NodeId("n1"),
+        MemoryRegistry(),
+        ManualClock(),
+        lambda: Reading(1, 2, 3, 4),
+        lambda channel, data: pushed.append(data) or 0,
+        lambda channel: True,
+    )
+    await stats.report()
+
+    [node] = orjson.loads(pushed[0])["nodes"]
+    assert node["connections"] == 1
+    assert not {"host", "pid", "version"} & node.keys()

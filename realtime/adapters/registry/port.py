@@ -13,7 +13,11 @@ from realtime.types import NodeId
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a node says of itself every few seconds."""
+    """
+    What a node says of itself every few seconds. A node is a process: each worker of a
+    supervisor is one. What has a default was added later; a neighbour of an older
+    version does not report it.
+    """
 
     node: NodeId
     started_at: float  # wall clock
@@ -22,6 +26,12 @@ class NodeReport:
     events_total: int  # counted since the node started
     events_per_s: float
     deliveries_per_s: float
+    cpu: float = 0.0  # of one core, over the last second: 1.0 is all of it
+    ready: bool = True  # what its readiness says
+    draining: bool = False  # it is shutting down: its connections are moved elsewhere
+    host: str = ""  # the machine's name
+    pid: int = 0
+    version: str = ""
 
 
 class Registry(ABC):

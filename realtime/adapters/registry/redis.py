@@ -50,4 +50,4 @@ class RedisRegistry(Registry):
 
 def _read(packed: bytes) -> NodeReport:
     found = msgpack.unpackb(packed)
-    return NodeReport(**{name: found[name] for name in _FIELDS})
+    return NodeReport(**{name: found[name] for name in _FIELDS if name in found})
