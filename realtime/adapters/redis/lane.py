@@ -4,6 +4,11 @@ One pub/sub connection to one server, opened again whenever it is lost.
 A lane knows which channels are wanted on it and which it has asked the server for, and
 sends the difference once per turn of the event loop. Replies come in the order of the
 requests, channel by channel; a channel is confirmed by the reply to its latest request.
+
+After a loss there may be very many to ask for. They go in batches, and the next batch
+waits until enough has been answered: neither the loop nor the server is busy with all
+of them at once, and the server's replies stay below its limit for pub/sub clients,
+beyond which it would cut the connection, again and again.
 """
 
 from __future__ import annotations
@@ -22,7 +27,8 @@ from realtime.adapters.redis.call import CONNECTION_ERRORS
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.line import Wire
 
-CHUNK = 1000  # channels of one SUBSCRIBE: bounds how long the server is busy with it
+BATCH = 512  # channels of one SUBSCRIBE, or that many commands in a cluster
+WINDOW = 2048  # no further batch while so many channels await their replies
 STEADY_S = 5.0  # a connection that lived longer was good: back-off begins anew
 
 log = structlog.get_logger()
@@ -74,12 +80,14 @@ class _PubSubWire(Wire):
         self._lane = lane
         self._message = owner.received
         self._requests: deque[_Request] = deque()
+        self.unanswered = 0  # channels
         super().__init__(connection)
 
     def request(self, verb: bytes, channels: Sequence[bytes]) -> _Request:
         """Send SUBSCRIBE, UNSUBSCRIBE or one of their sharded forms."""
         request = _Request(verb, channels)
         self._requests.append(request)
+        self.unanswered += len(channels)
         self._send([(verb, *channels)])
         return request
 
@@ -87,7 +95,9 @@ class _PubSubWire(Wire):
         # Hot: once per message.
         if isinstance(reply, ResponseError):
             if self._requests:
-                self._lane.request_failed(self._requests.popleft(), reply)
+                request = self._requests.popleft()
+                self.unanswered -= len(request.channels) - request.answered
+                self._lane.request_failed(request, reply)
         elif reply[0] == b"message" or reply[0] == b"smessage":
             self._message(reply[1], reply[2])
         else:
@@ -104,6 +114,7 @@ class _PubSubWire(Wire):
             self._lane.displaced(channel)
             return
         request.answered += 1
+        self.unanswered -= 1
         if request.answered == len(request.channels):
             self._requests.popleft()
         self._lane.answered(request, channel)
@@ -123,12 +134,13 @@ class Lane:
         self._subscribe = sharded + b"SUBSCRIBE"
         self._unsubscribe = sharded + b"UNSUBSCRIBE"
         # A command of sharded pub/sub takes channels of one slot only.
-        self._chunk = 1 if link.is_cluster else CHUNK
+        self._chunk = 1 if link.is_cluster else BATCH
         self._wire: _PubSubWire | None = None
         self._opened_at = 0.0
         self._wanted: dict[bytes, None] = {}
         self._asked: dict[bytes, _Request | None] = {}  # None: confirmed
-        self._changed: dict[bytes, None] = {}
+        self._changed: dict[bytes, None] = {}  # what may have to be sent
+        self._flushing = False  # soon
         self._recovering: set[bytes] = set()
         self._regained = False  # some of what was recovering has been confirmed
 
@@ -171,6 +183,8 @@ class Lane:
             self._asked[channel] = None
             self._owner.confirmed(channel)
             self._recover(channel)
+        if self._changed:
+            self._flush_soon()
 
     def request_failed(self, request: _Request, error: ResponseError) -> None:
         """The server has refused what is left of *request*."""
@@ -180,6 +194,8 @@ class Lane:
             del self._asked[channel]
             self._recover(channel, confirmed=False)
         self._owner.refused(refused, error)
+        if self._changed:
+            self._flush_soon()
 
     def displaced(self, channel: bytes) -> None:
         """The server has dropped a subscription by itself."""
@@ -191,8 +207,8 @@ class Lane:
         self._opened_at = loop.time()
         wire = self._wire = _PubSubWire(connection, self, self._owner)
         try:
-            for channel in self._wanted:
-                self._touch(channel)
+            self._changed = dict(self._wanted)
+            self._flush_soon()
             await wire.lost.wait()
             log.warning(
                 "redis_pubsub_lost", server=str(self.address), reason=str(wire.reason)
@@ -207,22 +223,35 @@ class Lane:
         return loop.time() - self._opened_at
 
     def _touch(self, channel: bytes) -> None:
-        if self._wire is None:
-            return  # all that is wanted is asked for when the connection is open
-        if not self._changed:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._changed[channel] = None
+        # Without a connection, all that is wanted is asked for when there is one.
+        if self._wire is not None:
+            self._changed[channel] = None
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        wire = self._wire
+        if self._flushing or wire is None or wire.unanswered > WINDOW - BATCH:
+            return  # called again with each reply
+        self._flushing = True
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        changed, self._changed = self._changed, {}
-        wire = self._wire
-        if wire is None:
+        self._flushing = False
+        if self._wire is None:
             return
-        asked = self._asked
-        new = [c for c in changed if c in self._wanted and c not in asked]
-        gone = [c for c in changed if c not in self._wanted and c in asked]
-        for channel in changed.keys() - set(new) - set(gone):
-            if asked.get(channel, self) is None:  # left and wanted again in one turn
+        # The latest first: somebody waits for it, unlike for those that come back.
+        count = min(len(self._changed), BATCH)
+        self._send([self._changed.popitem()[0] for _ in range(count)], self._wire)
+        if self._changed:
+            self._flush_soon()
+
+    def _send(self, changed: list[bytes], wire: _PubSubWire) -> None:
+        wanted, asked = self._wanted, self._asked
+        new = [c for c in changed if c in wanted and c not in asked]
+        gone = [c for c in changed if c not in wanted and c in asked]
+        for channel in changed:
+            # Left and wanted again in one turn.
+            if channel in wanted and asked.get(channel, self) is None:
                 self._owner.confirmed(channel)
                 self._recover(channel)
         for chunk in _chunks(gone, self._chunk):

@@ -28,6 +28,8 @@ from realtime.errors import Unavailable
 
 OnMessage = Callable[[bytes], None]
 
+PLACED_AT_ONCE = 1000  # channels in one turn of the event loop: a millisecond or so
+
 log = structlog.get_logger()
 
 
@@ -192,10 +194,17 @@ class PubSub:
             except CONNECTION_ERRORS:
                 self._misplaced.set()
             self._sync_lanes()
-            for channel, subscription in self._subscriptions.items():
-                self._place(channel, subscription)
+            await self._place_all()
             failures = failures + 1 if self._misplaced.is_set() else 1
             await asyncio.sleep(self._link.backoff.delay_s(failures))
+
+    async def _place_all(self) -> None:
+        for number, channel in enumerate(tuple(self._subscriptions), start=1):
+            subscription = self._subscriptions.get(channel)
+            if subscription is not None:
+                self._place(channel, subscription)
+            if number % PLACED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _sync_lanes(self) -> None:
         masters = self._link.masters

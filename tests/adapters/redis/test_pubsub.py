@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from realtime.adapters.redis.lane import BATCH, WINDOW, _PubSubWire
 from realtime.adapters.redis.pubsub import PubSub
 from realtime.errors import Unavailable
 from realtime.testing.ledger_kit import eventually
@@ -45,6 +46,63 @@ async def test_channels_asked_for_at_once_go_together(
         lambda: victim.command("PUBSUB", "CHANNELS", "t:*") == [], "all are left"
     )
     assert victim.calls("unsubscribe") <= 4
+
+
+async def test_thousands_come_back_in_batches(
+    make_link: MakeLink,
+    make_pubsub: MakePubSub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    After a loss, 20,000 channels are asked for in batches, each when enough has been
+    answered: the server's replies never reach its limit, and the loop turns meanwhile.
+    """
+    limit = ("client-output-buffer-limit", "pubsub 1mb 0 0")
+    with ValkeyServer(options=[limit]) as server:
+        pubsub = make_pubsub(make_link(server.url, timeout_s=30))
+        await pubsub.start()
+        ear, under_way, longest_s = Ear(pubsub), list[int](), 0.0
+        names = [f"t:{number:0200}".encode() for number in range(20_000)]
+        await asyncio.gather(*(pubsub.subscribe(n, ear.messages.append) for n in names))
+        before, request = server.calls("subscribe"), _PubSubWire.request
+
+        def counted(wire: _PubSubWire, verb: bytes, channels: list[bytes]) -> object:
+            assert len(channels) <= BATCH
+            made = request(wire, verb, channels)
+            under_way.append(wire.unanswered)
+            return made
+
+        monkeypatch.setattr(_PubSubWire, "request", counted)
+        server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        deadline = time.monotonic() + 20
+        while not ear.reconnections:
+            turn = time.monotonic()
+            assert turn < deadline, "it is whole again"
+            await asyncio.sleep(0)
+            longest_s = max(longest_s, time.monotonic() - turn)
+        assert max(under_way) <= WINDOW
+        assert server.calls("subscribe") - before <= 20_000 // BATCH + 2
+        assert ear.reconnections == 1
+        assert "output buffer limits" not in server.log
+        assert longest_s < 1.0  # some 40 ms on an idle machine
+        server.command("PUBLISH", names[-1], "1")
+        await eventually(lambda: ear.messages == [b"1"], "the message arrives")
+
+
+async def test_the_latest_does_not_wait_for_those_that_come_back(
+    victim: ValkeyServer, make_link: MakeLink, make_pubsub: MakePubSub
+) -> None:
+    """Who subscribes while thousands are asked for again is not behind all of them."""
+    pubsub = make_pubsub(make_link(victim.url, timeout_s=30))
+    await pubsub.start()
+    ear = Ear(pubsub)
+    names = [f"t:{number}".encode() for number in range(20_000)]
+    await asyncio.gather(*(pubsub.subscribe(n, ear.messages.append) for n in names))
+    victim.command("CLIENT", "KILL", "TYPE", "pubsub")
+    first = pubsub._subscriptions[names[0]]
+    await eventually(lambda: not first.ready.is_set(), "the loss is noticed")
+    await pubsub.subscribe(b"new", ear.messages.append)
+    assert ear.reconnections == 0, "the others are still on their way"
 
 
 async def test_subscriptions_survive_their_connection(
