@@ -260,18 +260,20 @@ class Session:
         self.next_seq = expected
         self.acked = expected - 1
 
-    def check_room(self, channel: Channel) -> None:
+    def check_room(self, channel: Channel, others: Sequence[Channel] = ()) -> None:
         """
         Raise unless one more subscription, to *channel*, is possible.
+
+        *others* are being made at the same time.
 
         Raises:
             CommandError: ALREADY_SUBSCRIBED or LIMIT_EXCEEDED.
         """
-        if channel in self.channels:
+        if channel in self.channels or channel in others:
             raise CommandError(
                 ALREADY_SUBSCRIBED, f"channel: {channel} is subscribed", field="channel"
             )
-        if len(self.channels) >= self.limits.max_subscriptions:
+        if len(self.channels) + len(others) >= self.limits.max_subscriptions:
             raise CommandError(
                 LIMIT_EXCEEDED,
                 f"channel: {self.limits.max_subscriptions} subscriptions are the most "

@@ -119,9 +119,8 @@ class Stream:
         """
         stands = self.position
         assert stands is not None
-        if top.epoch != stands.epoch or not asked_at.offset <= top.offset:
-            self.behind = self._again = True
-        elif top.offset > stands.offset:
+        behind = top.epoch != stands.epoch or top.offset > stands.offset
+        if behind or top.offset < asked_at.offset:
             self.behind = self._again = True
 
     def _advance(self, publication: Publication) -> None:

@@ -18,7 +18,7 @@ from realtime.adapters.ledger.port import DeviceTaken
 from realtime.core.access import Identity
 from realtime.core.event_time import ClockOffset
 from realtime.core.session import Numbered, proofs_of
-from realtime.engine import channel_commands
+from realtime.engine import channel_commands, presence_commands
 from realtime.engine.batches import Sender, Submission, judge_all
 from realtime.engine.channel_commands import Handler, Pending
 from realtime.engine.ingest import Busy
@@ -312,6 +312,7 @@ HANDLERS: Mapping[type, Handler] = {
     Track: track,
     Refresh: refresh,
     **channel_commands.HANDLERS,
+    **presence_commands.HANDLERS,
 }
 
 __all__: Sequence[str] = ("HANDLERS",)

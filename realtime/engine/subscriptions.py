@@ -4,28 +4,42 @@ Subscribing in this process: the hub's part, and the broker's or the ledger's be
 A channel is fetched from outside while at least one subscriber here needs it. Live
 channels come from the ledger's changes, ordinary ones from the broker; ``server:stats``
 is made by every node for its own subscribers.
+
+Law: nothing is awaited between learning where a subscriber stands and joining the hub,
+nor, by whoever called, before it is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from realtime.adapters.broker.port import Broker
+from realtime.clock import Clock
 from realtime.core.channels import LIVE, namespace_of
 from realtime.core.counters import CounterSet
+from realtime.core.flow import DIRECT, Flow
+from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.naming import LiveName, parse_live
+from realtime.core.stream_values import Entry, Want
 from realtime.engine.hub import Hub, Subscriber
 from realtime.engine.interest import Interest
+from realtime.engine.keeping import Keeping
 from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
+from realtime.engine.streams import Streams
 from realtime.engine.tasks import Tasks
+from realtime.engine.wheel import Wheel
 from realtime.errors import UNAVAILABLE, CommandError, Unavailable
-from realtime.types import Channel, JSONText, Publication
+from realtime.settings import HistorySettings
+from realtime.types import Channel, JSONText, Position, Publication, PublicationKind
 
 SERVER = "server"
 STATS = Channel("server:stats")
 """Publishes what the nodes report, once a second."""
+
+LINGER_S = 5.0
+"""A channel is fetched for so long after a page of it, for whoever asks on."""
 
 Listener = Callable[[Publication], None]
 
@@ -34,15 +48,30 @@ Listener = Callable[[Publication], None]
 class Subscription:
     """
     What the subscriber is told: the canonical name, its number, the current value.
+
+    Of a channel with a history also where it begins (``position``); ``recovered`` and
+    ``publications`` answer what it asked to have *since*.
     """
 
     channel: Channel
     number: int
-    data: JSONText | None
+    data: JSONText | None = None
+    position: Position | None = None
+    recovered: bool | None = None
+    publications: Sequence[Publication] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A page of what was missed, up to ``position``. Nobody has been subscribed."""
+
+    channel: Channel
+    position: Position
+    publications: Sequence[Publication]
 
 
 class Subscriptions:
-    """Joins hub, broker and live channels."""
+    """Joins hub, broker, histories and live channels."""
 
     def __init__(
         self,
@@ -50,16 +79,23 @@ class Subscriptions:
         broker: Broker,
         live: Live,
         counters: CounterSet,
+        keeping: Keeping,
+        history: HistorySettings,
         metrics: Metrics,
+        clock: Clock,
+        wheel: Wheel,
         tasks: Tasks,
     ) -> None:
         self._hub = hub
         self._live = live
         self._counters = counters
+        self._keeping = keeping
         self._metrics = metrics
+        self._wheel = wheel
         self._broker_channels: Interest[Channel] = Interest(
             broker.subscribe, broker.unsubscribe, tasks
         )
+        self.streams = Streams(broker, history, clock, metrics, tasks, self.deliver)
         self._listeners: dict[Channel, list[Listener]] = {}
         broker.on_publication = self._arrived
 
@@ -77,10 +113,20 @@ class Subscriptions:
             return channel
         return parse_live(channel, self._counters).channel
 
-    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+    # -- subscribing -------------------------------------------------------------
+
+    async def subscribe(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow = DIRECT,
+        since: Position | None = None,
+    ) -> Subscription | Missed:
         """
         Add *subscriber*, which must not be subscribed to this channel already.
 
+        Publications reach it by *flow*. *since* asks for what came after; when that is
+        more than one page, the first one is returned and nobody is subscribed.
         Cancelling is safe: the subscriber is then not subscribed.
 
         Raises:
@@ -90,23 +136,42 @@ class Subscriptions:
         namespace = namespace_of(channel)
         try:
             if namespace == LIVE:
-                return await self._subscribe_live(channel, subscriber)
-            if namespace != SERVER:
-                await self._broker_channels.acquire(channel)
+                return await self._subscribe_live(channel, subscriber, flow, since)
+            if namespace == SERVER:
+                return self._join(channel, subscriber, flow, since)
+            definition = self._keeping.definition(channel)
+            if definition.keeps_history:
+                return await self._enter(definition, channel, subscriber, flow, since)
+            await self._broker_channels.acquire(channel)
         except Unavailable as exc:
             raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
-        topic = self._hub.join(channel, subscriber)
-        return Subscription(channel, topic.number, None)
+        return self._join(channel, subscriber, flow, since)
+
+    def _join(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow,
+        since: Position | None,
+    ) -> Subscription:
+        topic = self._hub.join(channel, subscriber, flow)
+        recovered = None if since is None else False  # nothing is kept here
+        return Subscription(channel, topic.number, recovered=recovered)
 
     async def _subscribe_live(
-        self, channel: Channel, subscriber: Subscriber
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow,
+        since: Position | None,
     ) -> Subscription:
         name = parse_live(channel, self._counters)
         await self._live.open(name)
         # Nothing is awaited between joining and reading: no value can slip between.
-        topic = self._hub.join(name.channel, subscriber)
+        topic = self._hub.join(name.channel, subscriber, flow)
         data = self._live.current(name.channel)
-        return Subscription(name.channel, topic.number, data)
+        recovered = None if since is None else False
+        return Subscription(name.channel, topic.number, data, recovered=recovered)
 
     def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
         """Remove *subscriber*, which must be subscribed, at once."""
@@ -115,10 +180,54 @@ class Subscriptions:
         if namespace == LIVE:
             self._live.close(self._name(channel))
         elif namespace != SERVER:
-            self._broker_channels.release(channel)
+            self._release(channel)
 
     def _name(self, channel: Channel) -> LiveName:
         return parse_live(channel, self._counters)
+
+    # -- channels with a history -------------------------------------------------
+
+    async def _enter(
+        self,
+        definition: NamespaceDefinition,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow,
+        since: Position | None,
+    ) -> Subscription | Missed:
+        await self._acquire(channel, definition)
+        try:
+            want = Want(since, definition.last_value)
+            entry = await self.streams.enter(channel, want)
+        except BaseException:
+            self._release(channel)
+            raise
+        missed = flow.thin(entry.publications)
+        if entry.more:
+            self._metrics.recoveries.labels("page").inc()
+            self._wheel.schedule(lambda: self._release(channel), LINGER_S)
+            return Missed(channel, entry.position, missed)
+        if entry.recovered is not None:
+            outcome = "recovered" if entry.recovered else "lost"
+            self._metrics.recoveries.labels(outcome).inc()
+        topic = self._hub.join(channel, subscriber, flow, entry.position.offset)
+        data = _shown(entry, flow)
+        return Subscription(
+            channel, topic.number, data, entry.position, entry.recovered, missed
+        )
+
+    async def _acquire(self, channel: Channel, definition: NamespaceDefinition) -> None:
+        # What arrives from the moment on at which the broker has subscribed is held.
+        self.streams.open(channel, self._keeping.keep(definition))
+        try:
+            await self._broker_channels.acquire(channel)
+        except BaseException:
+            self.streams.close(channel)
+            raise
+
+    def _release(self, channel: Channel) -> None:
+        self.streams.close(channel)
+        self._broker_channels.release(channel)
 
     # -- internal channels -------------------------------------------------------
 
@@ -153,11 +262,12 @@ class Subscriptions:
 
     def _arrived(self, publication: Publication) -> None:
         """Take what the broker brings."""
+        # Hot: once per publication that arrives here.
         if publication.channel in self._listeners:
             for listener in tuple(self._listeners[publication.channel]):
                 listener(publication)
             return
-        self.deliver(publication)
+        self.streams.receive(publication)
 
     def deliver(self, publication: Publication) -> None:
         """Write a publication to its subscribers here."""
@@ -171,3 +281,12 @@ class Subscriptions:
         self._metrics.live_values.inc()
         self._metrics.deliveries.inc(delivered)
         return delivered
+
+
+def _shown(entry: Entry, flow: Flow) -> JSONText | None:
+    """Return the last value, if it was asked for and is for this subscriber."""
+    latest = entry.latest
+    if latest is None or not flow.admits(latest):
+        return None
+    assert latest.kind is PublicationKind.MESSAGE
+    return latest.data

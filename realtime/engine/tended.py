@@ -1,0 +1,201 @@
+"""
+One channel with a history and the reads that its stream asks for.
+
+Laws: one read at a time, for everybody who waits. While the broker does not answer,
+what is missing is asked for again with growing pauses, and nothing is passed on out of
+order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from realtime.adapters.broker.port import Broker, HistoryQuery, Keep
+from realtime.adapters.redis.backoff import Backoff
+from realtime.clock import Clock
+from realtime.core.stream import Stream
+from realtime.core.stream_values import Bounds, Entry, Found, Read, Reason, Want
+from realtime.engine.metrics import Metrics
+from realtime.engine.tasks import Tasks
+from realtime.errors import BrokerUnavailable, Unavailable
+from realtime.types import Channel, Position, Publication, PublicationKind
+
+REMEMBERED_BYTES = 32 * 1024 * 1024
+"""Of histories, by all streams of a node together, roughly."""
+
+MAX_TRIES = 20
+"""Reads after which somebody who wants to enter is sent away, to come again."""
+
+
+class Memory:
+    """Bounds what all streams of a node remember together."""
+
+    __slots__ = ("_costs", "_limit", "bytes")
+
+    def __init__(self, limit: int = REMEMBERED_BYTES) -> None:
+        self._limit = limit
+        self._costs: dict[Stream, int] = {}  # the oldest first
+        self.bytes = 0
+
+    def note(self, stream: Stream) -> None:
+        """Take what *stream* remembers after a read; let others forget if need be."""
+        self.drop(stream)
+        cost = stream.recent.cost
+        self._costs[stream] = cost
+        self.bytes += cost
+        for oldest in list(self._costs) if self.bytes > self._limit else ():
+            if self.bytes <= self._limit or oldest is stream:
+                break
+            oldest.forget()
+            self.drop(oldest)
+
+    def drop(self, stream: Stream) -> None:
+        """Note that *stream* remembers nothing any more."""
+        self.bytes -= self._costs.pop(stream, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """
+    What the streams of a node share. *pass_on* is given what subscribers here get.
+    """
+
+    broker: Broker
+    bounds: Bounds
+    clock: Clock
+    metrics: Metrics
+    tasks: Tasks
+    pass_on: Callable[[Publication], None]
+    memory: Memory
+    backoff: Backoff
+
+
+class Tended:
+    """See the module. *holders* is counted by whoever keeps it."""
+
+    __slots__ = (
+        "_reader",
+        "_tools",
+        "_waiting",
+        "channel",
+        "holders",
+        "keep",
+        "stream",
+    )
+
+    def __init__(self, channel: Channel, keep: Keep, tools: Tools) -> None:
+        self.channel = channel
+        self.keep = keep
+        self.holders = 0
+        self.stream = Stream(channel, tools.bounds)
+        self._tools = tools
+        self._waiting: dict[asyncio.Future[Unavailable | None], Want] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    def receive(self, publication: Publication) -> None:
+        """Take what the broker brings."""
+        # Hot: once per publication of a channel with a history.
+        stream, pass_on = self.stream, self._tools.pass_on
+        for each in stream.receive(publication):
+            pass_on(each)
+        if stream.behind:
+            self.tend()
+
+    def doubt(self, top: Position, asked_at: Position) -> None:
+        """Take the broker's position. See ``Stream.doubt``."""
+        self.stream.doubt(top, asked_at)
+        if self.stream.behind:
+            self.tend()
+
+    async def enter(self, want: Want) -> Entry:
+        """
+        Say how somebody enters.
+
+        Join in the same step: whatever is awaited in between may be missed. Cancelling
+        is safe.
+
+        Raises:
+            BrokerUnavailable: If the history cannot be read.
+        """
+        for _ in range(MAX_TRIES):
+            entry = self.stream.entry(want)
+            if entry is not None:
+                return entry
+            await self._wait(want)
+        raise BrokerUnavailable(f"the history of {self.channel} changes too fast")
+
+    def close(self) -> None:
+        """Read no more. Nobody may be entering."""
+        self._tools.memory.drop(self.stream)
+        if self._reader is not None:
+            self._reader.cancel()
+
+    # -- reading -----------------------------------------------------------------
+
+    async def _wait(self, want: Want) -> None:
+        """Wait until it is worth another look. Raises Unavailable."""
+        looked: asyncio.Future[Unavailable | None]
+        looked = asyncio.get_running_loop().create_future()
+        self._waiting[looked] = want
+        self.tend()
+        try:
+            error = await looked
+        finally:
+            self._waiting.pop(looked, None)
+        if error is not None:
+            raise error
+
+    def tend(self) -> None:
+        """Read what the stream asks for, unless that is being done."""
+        if self._reader is None:
+            self._reader = self._tools.tasks.spawn(self._read_on())
+
+    async def _read_on(self) -> None:
+        failures = 0
+        try:
+            while read := self.stream.next_read(tuple(self._waiting.values())):
+                try:
+                    found = await self._look_up(read)
+                except Unavailable as exc:
+                    failures += 1
+                    self._wake(exc)
+                    if not self.stream.behind:
+                        break
+                    delay_s = self._tools.backoff.delay_s(failures)
+                    await self._tools.clock.sleep(delay_s)
+                else:
+                    failures = 0
+                    self._merge(read, found)
+                    self._wake()
+                    await asyncio.sleep(0)  # those who waited look, and wait again
+            self._wake()  # what arrived may have helped as well as a read
+        finally:
+            self._reader = None
+
+    async def _look_up(self, read: Read) -> Found:
+        bounds, latest = self._tools.bounds, read.reason is Reason.LATEST
+        limit = {Reason.TOP: 0, Reason.LATEST: 1}.get(read.reason, bounds.page)
+        query = HistoryQuery(read.since, limit, latest, bounds.page_bytes)
+        self._tools.metrics.history_reads.labels(read.reason.value).inc()
+        found = await self._tools.broker.history(self.channel, query, self.keep)
+        return Found(found.publications, found.top, found.complete, found.more)
+
+    def _merge(self, read: Read, found: Found) -> None:
+        tools = self._tools
+        told = self.stream.merge(read, found)
+        for publication in told:
+            tools.pass_on(publication)
+        tools.memory.note(self.stream)
+        gaps = sum(each.kind is PublicationKind.GAP for each in told)
+        if gaps:
+            tools.metrics.publication_gaps.labels("told").inc(gaps)
+        elif told and read.reason is Reason.HEAL:
+            tools.metrics.publication_gaps.labels("healed").inc()
+
+    def _wake(self, error: Unavailable | None = None) -> None:
+        """Let everybody who waits look again, or fail."""
+        for looked in self._waiting:
+            if not looked.done():
+                looked.set_result(error)
