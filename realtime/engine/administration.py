@@ -14,9 +14,9 @@ from typing import Any
 
 from realtime.adapters.blocks.port import Block
 from realtime.adapters.registry.port import NodeReport, Registry
-from realtime.clock import Clock
-from realtime.engine.control import Control, Outcome
-from realtime.engine.gate import Gate
+from realtime.engine.control import Control, Listen, Outcome, Sender
+from realtime.engine.metrics import Metrics
+from realtime.engine.orders import Orders
 from realtime.types import ConnectionId, NodeId, UserId
 
 
@@ -56,12 +56,21 @@ class Administration:
     """The facade of blocks and orders; one per node, and any of them will do."""
 
     def __init__(
-        self, control: Control, gate: Gate, registry: Registry, clock: Clock
+        self, orders: Orders, sender: Sender, registry: Registry, metrics: Metrics
     ) -> None:
-        self._control = control
-        self._gate = gate
+        self._node = orders.node
+        self._control = Control(orders, sender, registry, metrics)
+        self._gate = orders.gate
         self._registry = registry
-        self._clock = clock
+        self._clock = orders.clock
+
+    async def start(self, listen: Listen) -> None:
+        """Begin to hear what other nodes order. Raises BrokerUnavailable."""
+        await self._control.start(listen)
+
+    def stop(self) -> None:
+        """Obey nobody any more: the node is closing."""
+        self._control.stop()
 
     # -- connections -------------------------------------------------------------
 
@@ -156,8 +165,7 @@ class Administration:
     async def _spread(self, stored: Block, done: int) -> Outcome:
         outcome = await self._control.order("block", {"order": asdict(stored)})
         # It was obeyed here when it was stored; hearing of it again changed nothing.
-        own = self._control.node
-        results = {**outcome.results, own: {"done": done}}
+        results = {**outcome.results, self._node: {"done": done}}
         return Outcome(results, outcome.problems)
 
     # -- nodes -----------------------------------------------------------------------

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import structlog
 
 from realtime.adapters.registry.port import Registry
-from realtime.clock import Clock
 from realtime.engine.control_messages import (
     CONTROL,
     VERSION,
@@ -33,7 +32,6 @@ from realtime.engine.control_messages import (
 )
 from realtime.engine.metrics import Metrics
 from realtime.engine.orders import HANDLERS, QUESTIONS, Arguments, Orders, Result
-from realtime.engine.tasks import Tasks
 from realtime.errors import RATE_LIMITED, CommandError, Unavailable
 from realtime.types import Channel, NodeId, Publication
 
@@ -109,21 +107,18 @@ class Control:
 
     def __init__(
         self,
-        node: NodeId,
         orders: Orders,
         sender: Sender,
         registry: Registry,
-        clock: Clock,
         metrics: Metrics,
-        tasks: Tasks,
     ) -> None:
-        self.node = node
+        self._node = orders.node
         self._orders = orders
         self._sender = sender
         self._registry = registry
-        self._clock = clock
+        self._clock = orders.clock
         self._metrics = metrics
-        self._tasks = tasks
+        self._tasks = orders.tasks
         self._waiting: dict[str, Waiting] = {}
         self._stopped = False
         self._remembered: OrderedDict[str, Answer] = OrderedDict()
@@ -136,7 +131,7 @@ class Control:
             BrokerUnavailable: If the broker does not answer.
         """
         await listen(CONTROL, self._ordered)
-        await listen(answers_channel(self.node), self._answered)
+        await listen(answers_channel(self._node), self._answered)
 
     def stop(self) -> None:
         """Obey nobody any more: the node is closing."""
@@ -159,7 +154,7 @@ class Control:
                 f"{MAX_WAITING} orders wait for answers, which is the most",
                 retry_after_s=ANSWER_S,
             )
-        order = Order(secrets.token_hex(8), self.node, name, arguments)
+        order = Order(secrets.token_hex(8), self._node, name, arguments)
         waiting = self._waiting[order.id] = Waiting(set())
         try:
             own = await self._obey(order)
@@ -175,7 +170,7 @@ class Control:
         return outcome
 
     async def _others(self) -> set[NodeId]:
-        return {report.node for report in await self._registry.nodes()} - {self.node}
+        return {report.node for report in await self._registry.nodes()} - {self._node}
 
     async def _send(self, order: Order, waiting: Waiting) -> None:
         for _ in range(TRIES):
@@ -200,9 +195,9 @@ class Control:
 
     def _ordered(self, publication: Publication) -> None:
         order = read_order(publication.data)
-        if order is None or order.origin == self.node or self._stopped:
+        if order is None or order.origin == self._node or self._stopped:
             return
-        if order.only is None or self.node in order.only:
+        if order.only is None or self._node in order.only:
             self._tasks.spawn(self._reply(order))
 
     async def _reply(self, order: Order) -> None:
@@ -220,15 +215,15 @@ class Control:
     async def _obey(self, order: Order) -> Answer:
         handler = HANDLERS.get(order.name)
         if handler is None or order.version > VERSION:
-            return Answer(order.id, self.node, problem=UNKNOWN)
+            return Answer(order.id, self._node, problem=UNKNOWN)
         try:
             result = handler(self._orders, order.arguments)
             if inspect.isawaitable(result):
                 result = await result
         except Exception:  # a defect, or another version's idea of the arguments
             log.exception("order_failed", order=order.name)
-            return Answer(order.id, self.node, problem=FAILED)
-        return Answer(order.id, self.node, result)
+            return Answer(order.id, self._node, problem=FAILED)
+        return Answer(order.id, self._node, result)
 
 
 def _outcome(own: Answer, waiting: Waiting) -> Outcome:

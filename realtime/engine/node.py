@@ -35,7 +35,6 @@ from realtime.engine.admission import Admission
 from realtime.engine.auth import Authenticator
 from realtime.engine.backend import Backend, BackendBatch, TrackResult
 from realtime.engine.connection import Connection
-from realtime.engine.control import Control
 from realtime.engine.directory import Directory
 from realtime.engine.drain import Drain, Rotation
 from realtime.engine.gate import Gate
@@ -228,10 +227,7 @@ class Node:
         self.gate = Gate(parts.blocks, clock, self.metrics)
         self.directory = Directory(self._connections)
         orders = Orders(parts.id, self.directory, self.gate, self._hub, clock, tasks)
-        self._control = Control(
-            parts.id, orders, parts.broker, parts.registry, clock, self.metrics, tasks
-        )
-        self.admin = Administration(self._control, self.gate, parts.registry, clock)
+        self.admin = Administration(orders, parts.broker, parts.registry, self.metrics)
 
     def _services(self) -> Services:
         parts = self.parts
@@ -313,7 +309,7 @@ class Node:
         await self.parts.broker.start()
         await self._probe()
         # Orders are heard before the copy is made: none falls between the two.
-        await self._control.start(self._subscriptions.listen)
+        await self.admin.start(self._subscriptions.listen)
         await self.gate.sync()
         self._tasks.spawn(self.gate.run())
         self._tasks.spawn(self.ingest.run())
@@ -366,7 +362,7 @@ class Node:
             log.warning("events_not_committed", events=self.ingest.pending_events)
         await self.people.aclose()
         await self.live.aclose()
-        self._control.stop()
+        self.admin.stop()
         await self._tasks.aclose()
         self._hub.stop()
         self.wheel.stop()

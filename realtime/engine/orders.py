@@ -70,12 +70,12 @@ class Orders:
         clock: Clock,
         tasks: Tasks,
     ) -> None:
-        self._node = node
+        self.node = node
         self._directory = directory
-        self._gate = gate
+        self.gate = gate
         self._channels = channels
-        self._clock = clock
-        self._tasks = tasks
+        self.clock = clock
+        self.tasks = tasks
         self._listing = asyncio.Lock()  # one at a time: each looks at all names
         gate.enforce = self._enforce
 
@@ -104,7 +104,7 @@ class Orders:
         """Tell of a user's connections, the oldest first."""
         facts = [one.facts() for one in self._meant(arguments)]
         facts.sort(key=lambda one: (one.since, one.connection))
-        told = [{**asdict(one), "node": self._node} for one in facts[:MAX_CONNECTIONS]]
+        told = [{**asdict(one), "node": self.node} for one in facts[:MAX_CONNECTIONS]]
         return {"connections": told, "more": len(facts) > len(told)}
 
     def _meant(self, arguments: Arguments) -> list[Visitor]:
@@ -134,7 +134,7 @@ class Orders:
 
     def block(self, arguments: Arguments) -> Result:
         """Take a block or a revocation into the copy."""
-        return {"done": self._gate.apply(Block(**arguments["order"]))}
+        return {"done": self.gate.apply(Block(**arguments["order"]))}
 
     def _enforce(self, order: Block) -> int:
         """Turn out whom *order* hits; called by the gate when it is new."""
@@ -144,19 +144,19 @@ class Orders:
         hit = [one for one in self._directory if self._is_refused(one)]
         if len(hit) <= BATCH:
             return self._turn_out(hit, code)
-        self._tasks.spawn(self._turn_out_slowly(hit, code))
+        self.tasks.spawn(self._turn_out_slowly(hit, code))
         return len(hit)
 
     async def _turn_out_slowly(self, hit: Sequence[Visitor], code: CloseCode) -> None:
         for start in range(0, len(hit), BATCH):
             self._turn_out(hit[start : start + BATCH], code)
-            await self._clock.sleep(PAUSE_S)
+            await self.clock.sleep(PAUSE_S)
 
     def _turn_out(self, visitors: Iterable[Visitor], code: CloseCode) -> int:
         done = 0
         for visitor in visitors:
             identity = visitor.identity
-            error = None if identity is None else self._gate.refusal(identity)
+            error = None if identity is None else self.gate.refusal(identity)
             if error is not None:
                 visitor.turn_out(code, error=error)
                 done += 1
@@ -164,7 +164,7 @@ class Orders:
 
     def _is_refused(self, visitor: Visitor) -> bool:
         identity = visitor.identity
-        return identity is not None and self._gate.hit_by(identity) is not None
+        return identity is not None and self.gate.hit_by(identity) is not None
 
 
 async def first_names(
