@@ -178,6 +178,8 @@ class _Server(HostingServer):
         if streams is not None:
             streams.close()
         await super().shutdown(sockets=sockets)
+        if self.force_exit:  # uvicorn leaves it running then
+            await self.lifespan.shutdown()
 
 
 def _collect_rarely() -> None:

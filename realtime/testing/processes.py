@@ -102,6 +102,10 @@ class NodeProcess:
         self._process.terminate()
         return self._reap()
 
+    def wait(self) -> int | None:
+        """Wait for the end of one that was told to stop; return its exit code."""
+        return self._reap()
+
     def restart(self) -> None:
         """Start it again on the same port, after ending it if it runs."""
         self.stop()
