@@ -49,7 +49,7 @@ class ModuleAsker:
         self._clock = clock
         self._thread: HookThread | None = None
         self._stuck: set[HookThread] = set()
-        self._probing = False
+        self._reaction: asyncio.Future[Outcome] | None = None
 
     @property
     def points(self) -> Set[Point]:
@@ -90,11 +90,10 @@ class ModuleAsker:
     def timed_out(self) -> None:
         """Find out whether the thread still reacts."""
         thread = self._thread
-        if thread is None or self._probing:
+        if thread is None or self._reaction is not None:
             return
-        self._probing = True
-        reaction = thread.call(Function(_react, self._functions.block))
-        self._clock.call_later(STUCK_S, partial(self._judge, thread, reaction))
+        self._reaction = thread.call(Function(_react, self._functions.block))
+        self._clock.call_later(STUCK_S, partial(self._judge, thread, self._reaction))
 
     async def aclose(self) -> None:
         """Stop the thread; one that is stuck is left behind."""
@@ -111,7 +110,7 @@ class ModuleAsker:
         return thread
 
     def _judge(self, thread: HookThread, reaction: asyncio.Future[Outcome]) -> None:
-        self._probing = False
+        self._reaction = None
         if reaction.done() or thread is not self._thread:
             return
         reaction.cancel()

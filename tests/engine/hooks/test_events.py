@@ -174,7 +174,7 @@ async def test_batches_keep_their_order_while_a_hook_takes_its_time(
 
 async def test_a_gap_that_shows_meanwhile_is_told(tmp_path: Path) -> None:
     """What the ledger has refused behind the hook's back is sent again."""
-    async with hooked(tmp_path, SOURCE) as (node, _, module):
+    async with hooked(tmp_path, SOURCE) as (node, clock, module):
         client = Answers(node)
         await client.say("hello", **PHONE)
         await tracked(client, 1, None)
@@ -188,6 +188,7 @@ async def test_a_gap_that_shows_meanwhile_is_told(tmp_path: Path) -> None:
         answer = await client.hear()
         assert (answer["name"], answer["expected"]) == ("gap", 1)
         assert node.ingest.pending_events == 1
+        await clock.elapse(TICK_S)
 
 
 async def test_a_connection_that_is_lost_meanwhile_counts_nothing(
@@ -210,10 +211,11 @@ async def test_a_connection_that_is_lost_meanwhile_counts_nothing(
 async def test_without_a_hook_events_are_taken_at_once(tmp_path: Path) -> None:
     """No task is made and nothing is awaited."""
     source = "async def on_connect(connection):\n    pass\n"
-    async with hooked(tmp_path, source) as (node, _, _):
+    async with hooked(tmp_path, source) as (node, clock, _):
         client = Answers(node)
         await client.say("hello", **PHONE)
         client.client.send_raw(
             b'{"type":"track","first":1,"events":[{"name":"like"},{"name":"like"}]}'
         )
         assert node.ingest.pending_events == 2
+        await clock.elapse(TICK_S)
