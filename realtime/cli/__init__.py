@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from realtime import __version__
-from realtime.cli import check, publish, replay, serve, token, track, watch
+from realtime.cli import check, presence, publish, replay, serve, token, track, watch
 from realtime.errors import ConfigError, RealtimeError
 
 EXIT_OK = 0
@@ -55,6 +55,7 @@ COMMANDS: tuple[Command, ...] = (
     token,
     track,
     publish,
+    presence,
     watch,
     replay,
 )

@@ -148,9 +148,14 @@ class ChannelPresence:
 
 def member_json(member: Member) -> JSONText:
     """Return *member* as subscribers are told of it."""
+    return JSONText(orjson.dumps(plain_member(member)))
+
+
+def plain_member(member: Member) -> dict[str, object]:
+    """Return *member* as orjson takes it."""
     plain: dict[str, object] = {"client": member.client}
     if member.user is not None:
         plain["user"] = member.user
     if member.info is not None:
         plain["info"] = orjson.Fragment(member.info)
-    return JSONText(orjson.dumps(plain))
+    return plain

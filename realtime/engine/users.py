@@ -173,7 +173,6 @@ class Users:
         found: dict[UserId, bool] = {}
         for start in range(0, len(users), ASKED_AT_ONCE):
             part = users[start : start + ASKED_AT_ONCE]
-            async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(self.is_online(user)) for user in part]
-            found.update(zip(part, (each.result() for each in asked), strict=True))
+            answers = await asyncio.gather(*map(self.is_online, part))
+            found.update(zip(part, answers, strict=True))
         return found

@@ -8,6 +8,8 @@ it is built at the first request.
 
 from __future__ import annotations
 
+import re
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -86,7 +88,10 @@ def routes(host: Host | None = None) -> list[BaseRoute]:
 
     Without *host*, the node is found in the lifespan's state under ``node``.
     """
-    return [Mount("", app=Edge(host))]
+    mount = Mount("", app=Edge(host))
+    # Also paths with a line feed in them, which Starlette's own pattern passes by.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    return [mount]
 
 
 def streams_of(app: Starlette) -> Streams | None:

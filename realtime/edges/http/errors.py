@@ -67,6 +67,7 @@ STATUS: Mapping[ErrorCode, int] = {
     errors.PERMISSION_DENIED: 403,
     errors.DEVICE_TAKEN: 403,
     errors.UNKNOWN_CHANNEL: 404,
+    errors.NOT_AVAILABLE: 404,
     errors.GAP: 409,
     errors.LIMIT_EXCEEDED: 413,
     errors.RATE_LIMITED: 429,

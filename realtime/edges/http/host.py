@@ -16,6 +16,7 @@ from realtime.engine.backend import TrackResult
 from realtime.engine.hooks import Hooks
 from realtime.engine.hub import Subscriber
 from realtime.engine.metrics import Metrics
+from realtime.engine.people import People
 from realtime.engine.subscriptions import Subscription
 from realtime.settings import (
     ApiKey,
@@ -70,6 +71,8 @@ class Host(Protocol):
     def api_keys(self) -> ApiKeys: ...
     @property
     def hooks(self) -> Hooks: ...
+    @property
+    def people(self) -> People: ...
     @property
     def counters(self) -> CounterSet: ...
     @property

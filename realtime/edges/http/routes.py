@@ -15,6 +15,7 @@ from realtime.edges.http.host import Host
 from realtime.edges.http.live import Live, Streams
 from realtime.edges.http.ops import Ops
 from realtime.edges.http.page import Page
+from realtime.edges.http.presence import Presence
 from realtime.edges.http.publish import Publishing
 
 
@@ -23,6 +24,7 @@ def table(host: Host, streams: Streams) -> list[Route]:
     callers, bodies = Callers(host), Bodies(host.limits.max_body_bytes)
     events = Events(host, callers, bodies)
     publishing = Publishing(host, callers, bodies)
+    presence = Presence(host, callers, bodies)
     counters = Counters(host, callers)
     live, ops = Live(host, callers, streams), Ops(host)
     description = Description(host, callers)
@@ -31,6 +33,10 @@ def table(host: Host, streams: Streams) -> list[Route]:
         Route("/v1/devices/{device}", events.mark),
         Route("/v1/publish", publishing.publish, methods=["POST"]),
         Route("/v1/broadcast", publishing.broadcast, methods=["POST"]),
+        Route("/v1/channels/{channel:path}/presence/stats", presence.stats),
+        Route("/v1/channels/{channel:path}/presence", presence.members),
+        Route("/v1/users/online", presence.who_is_online, methods=["POST"]),
+        Route("/v1/users/{user:path}/online", presence.online),
         Route("/v1/counters", counters.index),
         Route("/v1/counters/{name}", counters.value),
         Route("/v1/counters/{name}/cells", counters.cells),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from realtime.edges.http.openapi import counters, events, live, ops, parts, publish
+from realtime.edges.http.openapi import (
+    counters,
+    events,
+    live,
+    ops,
+    parts,
+    presence,
+    publish,
+)
 from realtime.edges.http.openapi.parts import Facts, Json
 
 _DESCRIPTION = """\
@@ -25,12 +33,14 @@ def document(facts: Facts, dashboard: bool) -> Json:
             {"name": "events", "description": "What happened, counted exactly once."},
             {"name": "counters", "description": "What it adds up to."},
             {"name": "channels", "description": "Messages, as they are published."},
+            {"name": "presence", "description": "Who is there, who is online."},
             {"name": "operations", "description": "Alive, ready, measured."},
         ],
         "paths": {
             **events.paths(facts),
             **counters.paths(facts),
             **publish.paths(facts),
+            **presence.paths(facts),
             **live.paths(facts),
             **ops.paths(facts),
             **(ops.page_paths(facts) if dashboard else {}),
@@ -41,6 +51,7 @@ def document(facts: Facts, dashboard: bool) -> Json:
                 **events.SCHEMAS,
                 **counters.SCHEMAS,
                 **publish.SCHEMAS,
+                **presence.SCHEMAS,
                 **ops.SCHEMAS,
             },
             "responses": parts.RESPONSES,
