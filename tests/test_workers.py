@@ -44,12 +44,16 @@ def valkey() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="module")
-def supervisor(
-    tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer
-) -> Iterator[NodeProcess]:
-    """A server of two workers."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the configuration of the workers is."""
     folder = tmp_path_factory.mktemp("workers")
     write_config(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def supervisor(folder: Path, valkey: ValkeyServer) -> Iterator[NodeProcess]:
+    """A server of two workers."""
     supervisor = start_node(folder, "--redis", valkey.url, "--workers", "2")
     yield supervisor
     supervisor.stop()
@@ -123,6 +127,39 @@ def test_a_worker_that_dies_is_replaced(server: NodeProcess) -> None:
     eventually(lambda: node_of(server) not in before, "the new one serves")
 
     assert survivor in workers_of(server)
+
+
+def test_workers_are_replaced_one_by_one(server: NodeProcess) -> None:
+    """SIGHUP: others take over, clients are told to come back, the port stays open."""
+    before, old = nodes_of(server, 2), workers_of(server)
+    with Client(server.ws_url) as client:
+        client.hello()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGHUP)
+        code, _ = client.closed()
+        assert "goodbye" in [message["type"] for message in client.passed]
+    logged(server, event="workers_replaced", count=2)
+
+    assert code == 1001
+    assert not any(map(is_alive, old))
+    assert len(workers_of(server)) == 2
+    assert before.isdisjoint(nodes_of(server, 2))
+
+
+def test_a_worker_that_does_not_start_replaces_nobody(
+    server: NodeProcess, folder: Path
+) -> None:
+    """SIGHUP with a configuration that is wrong by now: the old ones serve on."""
+    old, config = workers_of(server), folder / "realtime.toml"
+    text = config.read_text("utf-8")
+    config.write_text("nonsense", "utf-8")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGHUP)
+    eventually(lambda: "worker_not_replaced" in server.log, "it is given up")
+    config.write_text(text, "utf-8")
+
+    assert workers_of(server) == old
+    assert node_of(server)
 
 
 def test_two_supervisors_do_not_share_a_port(
