@@ -128,14 +128,10 @@ class Administration:
         """
         return await self._put(Block(user, self._clock.time() + for_s))
 
-    async def unblock(self, user: UserId) -> tuple[Outcome | None, bool]:
-        """
-        Take a block back; return whether there was one. Raises Unavailable.
-        """
+    async def unblock(self, user: UserId) -> Outcome | None:
+        """Take a block back; None if there was none. Raises Unavailable."""
         stored = await self._gate.lift(user)
-        if stored is None:
-            return None, False
-        return await self._spread(stored, 0), True
+        return None if stored is None else await self._spread(stored, 0)
 
     async def revoke(
         self, user: UserId | None, issued_before: float | None, for_s: float

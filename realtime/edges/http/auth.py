@@ -74,7 +74,7 @@ class Callers:
         Return the caller of *request*; *in_address* believes ``?access_token=``.
 
         Raises:
-            CommandError: UNAUTHORIZED or TOKEN_EXPIRED.
+            CommandError: UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_REVOKED or BLOCKED.
         """
         remote = "" if request.client is None else request.client.host
         key = request.headers.get("x-api-key")
@@ -105,7 +105,9 @@ class Callers:
 
     async def _caller(self, presented: str | None, remote: str) -> Caller:
         authenticator = self._host.authenticator
-        return Caller(await authenticator.authenticate(presented, remote))
+        identity = await authenticator.authenticate(presented, remote)
+        self._host.gate.check(identity)
+        return Caller(identity)
 
     async def _stranger(self, presented: str, remote: str) -> Caller:
         """Answer what may have been meant as a key: it need not look like a token."""

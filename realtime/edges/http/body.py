@@ -64,6 +64,21 @@ class Bodies:
         except Undecodable as exc:
             raise CommandError(BAD_MESSAGE, f"the body is not readable: {exc}") from exc
 
+    async def read_optional(self, request: Request) -> object:
+        """
+        Return the decoded body; an empty object for a request without one.
+
+        Raises:
+            CommandError: As ``read`` does.
+        """
+        headers = request.headers
+        has_body = (
+            headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        )
+        if "content-type" not in headers and not has_body:
+            return {}
+        return (await self.read(request))[0]
+
     async def _bytes(self, request: Request) -> bytes:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._max_bytes:

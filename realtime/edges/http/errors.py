@@ -64,6 +64,8 @@ STATUS: Mapping[ErrorCode, int] = {
     errors.INTERNAL: 500,
     errors.UNAUTHORIZED: 401,
     errors.TOKEN_EXPIRED: 401,
+    errors.TOKEN_REVOKED: 401,
+    errors.BLOCKED: 403,
     errors.PERMISSION_DENIED: 403,
     errors.DEVICE_TAKEN: 403,
     errors.UNKNOWN_CHANNEL: 404,
@@ -83,6 +85,9 @@ STATUS: Mapping[ErrorCode, int] = {
 
 #: After these the rest of a body may still be on its way: the connection cannot go on.
 _CLOSING = frozenset({BODY_TOO_LARGE, BODY_TOO_SLOW, UNSUPPORTED_MEDIA_TYPE})
+
+#: Why a good token is no longer taken.
+_INVALID = {errors.TOKEN_EXPIRED: "expired", errors.TOKEN_REVOKED: "revoked"}
 
 #: What starlette itself raises, in our words.
 _OF_STATUS: Mapping[int, ErrorCode] = {
@@ -157,8 +162,9 @@ def error_response(
 
 def _challenge(code: ErrorCode) -> str:
     realm = 'Bearer realm="realtime"'
-    if code is errors.TOKEN_EXPIRED:  # RFC 6750, 3.1
-        return f'{realm}, error="invalid_token", error_description="expired"'
+    if code in _INVALID:  # RFC 6750, 3.1
+        why = _INVALID[code]
+        return f'{realm}, error="invalid_token", error_description="{why}"'
     return realm
 
 

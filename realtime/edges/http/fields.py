@@ -116,6 +116,32 @@ def texts(most: int) -> Callable[[object], list[str]]:
     return check
 
 
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([smh])|([1-9][0-9]{0,3})d")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+MAX_SPAN_S = 9_999 * 86_400
+
+
+def span(value: object) -> float:
+    """Take a length of time: seconds from 1, or a text such as 30s, 5m, 12h or 7d."""
+    if type(value) is int or type(value) is float:
+        if 1 <= value <= MAX_SPAN_S:
+            return float(value)
+    elif type(value) is str and (found := _SPAN.fullmatch(value)):
+        number, unit, days = found.groups()
+        return float(days) * 86_400 if days else float(number) * _UNITS_S[unit]
+    raise Wrong(
+        f"must be seconds from 1 to {MAX_SPAN_S}, or a text such as 30s, 5m, 12h or "
+        f"7d, not {shown(value)}"
+    )
+
+
+def instant(value: object) -> float:
+    """Take seconds since the epoch, from 1970 on."""
+    if (type(value) is int or type(value) is float) and 0 <= value <= MAX_INSTANT:
+        return float(value)
+    raise Wrong(f"must be seconds since 1970 (not milliseconds), not {shown(value)}")
+
+
 class Query:
     """The parameters of a query; each may be given once."""
 

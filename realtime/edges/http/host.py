@@ -12,7 +12,10 @@ from realtime.core.access import Access, Identity
 from realtime.core.counters import CounterSet
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
+from realtime.engine.administration import Administration
 from realtime.engine.backend import TrackResult
+from realtime.engine.directory import Directory
+from realtime.engine.gate import Gate
 from realtime.engine.hooks import Hooks
 from realtime.engine.hub import Subscriber
 from realtime.engine.metrics import Metrics
@@ -81,6 +84,18 @@ class Host(Protocol):
     def limits(self) -> LimitSettings: ...
     @property
     def server(self) -> ServerSettings: ...
+    @property
+    def admin(self) -> Administration:
+        """What backends order and ask of all nodes."""
+
+    @property
+    def gate(self) -> Gate:
+        """Who is turned away although the token is good."""
+
+    @property
+    def directory(self) -> Directory:
+        """Who is connected here."""
+
     @property
     def parts(self) -> Parts: ...
     @property

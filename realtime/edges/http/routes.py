@@ -7,6 +7,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from realtime.edges.http.auth import Callers
+from realtime.edges.http.blocks import Blocking
 from realtime.edges.http.body import Bodies
 from realtime.edges.http.counters import Counters
 from realtime.edges.http.description import Description
@@ -14,6 +15,7 @@ from realtime.edges.http.events import Events
 from realtime.edges.http.host import Host
 from realtime.edges.http.live import Live, Streams
 from realtime.edges.http.ops import Ops
+from realtime.edges.http.orders import Ordering
 from realtime.edges.http.page import Page
 from realtime.edges.http.presence import Presence
 from realtime.edges.http.publish import Publishing
@@ -37,6 +39,7 @@ def table(host: Host, streams: Streams) -> list[Route]:
         Route("/v1/channels/{channel:path}/presence", presence.members),
         Route("/v1/users/online", presence.who_is_online, methods=["POST"]),
         Route("/v1/users/{user:path}/online", presence.online),
+        *_orders(Ordering(host, callers, bodies), Blocking(host, callers, bodies)),
         Route("/v1/counters", counters.index),
         Route("/v1/counters/{name}", counters.value),
         Route("/v1/counters/{name}/cells", counters.cells),
@@ -46,6 +49,28 @@ def table(host: Host, streams: Streams) -> list[Route]:
         Route("/metrics", ops.metrics),
         Route("/openapi.json", description.get),
         *(_page(Page(host)) if host.server.dashboard else ()),
+    ]
+
+
+def _orders(orders: Ordering, blocks: Blocking) -> list[Route]:
+    found = [
+        Route(f"{target}/{name}", handler, methods=["POST"])
+        for target in ("/v1/users/{user:path}", "/v1/connections/{connection}")
+        for name, handler in (
+            ("disconnect", orders.disconnect),
+            ("unsubscribe", orders.unsubscribe),
+            ("refresh", orders.refresh),
+        )
+    ]
+    return [
+        *found,
+        Route("/v1/users/{user:path}/connections", orders.connections),
+        Route("/v1/users/{user:path}/revoke", blocks.revoke_user, methods=["POST"]),
+        Route("/v1/revoke", blocks.revoke_all, methods=["POST"]),
+        Route("/v1/users/{user:path}/block", blocks.user, methods=["PUT", "DELETE"]),
+        Route("/v1/blocks", blocks.index),
+        Route("/v1/channels", orders.channels),
+        Route("/v1/nodes", orders.nodes),
     ]
 
 
