@@ -8,10 +8,12 @@ remembered and answers them all. What is remembered ends at the node's own posit
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 
+from realtime.core.stream_values import offset_of
 from realtime.types import Publication
 
 OVERHEAD_BYTES = 300  # of one publication beside its data, roughly
@@ -20,7 +22,11 @@ MAX_PAGES = 8  # from further back; each is at most one reply
 
 
 class Run:
-    """Publications without a hole: those after offset *low*, up to ``high``."""
+    """
+    Publications without a hole: those after offset *low*, up to ``high``. Offsets in
+    between may have been left out by the broker; nothing is missing there, but they are
+    no places in this history.
+    """
 
     __slots__ = ("cost", "low", "publications")
 
@@ -32,7 +38,7 @@ class Run:
     @property
     def high(self) -> int:
         """The last offset; *low* when it is empty."""
-        return self.low + len(self.publications)
+        return offset_of(self.publications[-1]) if self.publications else self.low
 
     def append(self, publication: Publication) -> None:
         """Add the one after ``high``."""
@@ -41,31 +47,41 @@ class Run:
 
     def prepend(self, older: Run) -> None:
         """Add what *older*, which reaches at least to ``low``, has before it."""
-        before = list(islice(older.publications, max(self.low - older.low, 0)))
+        before = list(islice(older.publications, older.index_after(self.low)))
         self.publications.extendleft(reversed(before))
         self.cost += sum(map(cost_of, before))
-        self.low -= len(before)
+        self.low = older.low
 
     def shrink(self) -> None:
         """Drop the oldest."""
-        self.cost -= cost_of(self.publications.popleft())
-        self.low += 1
+        oldest = self.publications.popleft()
+        self.cost -= cost_of(oldest)
+        self.low = offset_of(oldest)
+
+    def has(self, offset: int) -> bool:
+        """Whether this is a place in the run, so that what follows it is known."""
+        return offset == self.low or self.at(offset) is not None
 
     def at(self, offset: int) -> Publication | None:
         """Return the publication of this offset, if it is here."""
-        index = offset - self.low - 1
-        return self.publications[index] if 0 <= index < len(self.publications) else None
+        index = self.index_after(offset) - 1
+        found = self.publications[index] if index >= 0 else None
+        return found if found is not None and offset_of(found) == offset else None
 
     def after(self, offset: int, count: int, max_bytes: int) -> list[Publication]:
         """Return at most *count* after *offset*; their data are bounded, but one."""
         found: list[Publication] = []
-        size, start = 0, offset - self.low
+        size, start = 0, self.index_after(offset)
         for publication in islice(self.publications, start, start + count):
             size += len(publication.data)
             if found and size > max_bytes:
                 break
             found.append(publication)
         return found
+
+    def index_after(self, offset: int) -> int:
+        """Return how many there are up to *offset*."""
+        return bisect_right(self.publications, offset, key=offset_of)
 
 
 class Recent:
@@ -112,10 +128,10 @@ class Recent:
     def find(self, offset: int) -> Run | None:
         """Return the run that says what follows *offset*; None if there is none."""
         tail = self.tail
-        if tail is not None and tail.low <= offset <= tail.high:
+        if tail is not None and tail.has(offset):
             return tail
         for page in reversed(self.pages):
-            if page.low <= offset < page.high:
+            if offset < page.high and page.has(offset):
                 return page
         return None
 

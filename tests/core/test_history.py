@@ -50,7 +50,7 @@ def test_trimming_keeps_the_newest_and_young(
         made.append((ring.append(publication(), now).position.offset, now))  # type: ignore[union-attr]
     ring.trim(size, ttl_s, now)
     kept = [p.position.offset for p in read(ring).publications if p.position]
-    newest = made[len(made) - size :] if size else []
+    newest = made[max(0, len(made) - size) :]
     assert kept == [offset for offset, at in newest if at > now - ttl_s]
 
 

@@ -94,10 +94,10 @@ class History:
 
     ``top`` is the position of the newest publication ever made (offset 0: none yet).
     ``complete``: nothing is missing between ``since`` and the first publication, and
-    the epochs agree; false means that what lies between has been trimmed, or that
-    ``since`` is no place in this history (it is of another epoch, or was told by a
-    server that has lost it). Then reading began as if it had not been given: at the
-    oldest, or with reverse at the newest; but what is reversed and trimmed is empty.
+    the epochs agree. False means that what lies between has been trimmed, or that
+    ``since`` was told by a server that has lost it; then reading began at the next one
+    that is kept (with reverse, there may be none). Or it means that ``since`` is of
+    another epoch, or beyond ``top``; then reading began as if it had not been given.
     ``more``: there are further ones in this direction beyond limit or bytes.
     """
 

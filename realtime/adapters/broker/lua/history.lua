@@ -19,14 +19,15 @@ redis.call('PEXPIRE', meta, ARGV[3])
 local epoch, top = found[1], tonumber(found[2])
 
 -- The last offset before that which follows this one, over those that were left out;
--- nil for one of those: it was given out by a server that has lost it.
+-- and whether this one is a place here, or was given out by a server that has lost it.
 local function before_next(offset)
   for last, next in string.gmatch(found[3] or '', '(%d+)=(%d+)') do
     last, next = tonumber(last), tonumber(next)
-    if offset == last then return next end
-    if offset > last and offset <= next then return nil end
+    if offset >= last and offset <= next then
+      return next, offset == last or offset == next
+    end
   end
-  return offset
+  return offset, true
 end
 
 -- The first that is not too old. A search, because ages grow with offsets.
@@ -48,12 +49,11 @@ local function first_kept()
 end
 
 local first, last, complete = first_kept(), top, 1
-first = (before_next(first - 1) or first - 1) + 1
-if since then
-  local beyond = since_epoch == epoch and since <= top and before_next(since)
-  if not beyond then
-    complete = 0
-  elseif reverse then
+first = before_next(first - 1) + 1
+if since and since_epoch == epoch and since <= top then
+  local beyond, is_place = before_next(since)
+  if not is_place then complete = 0 end
+  if reverse then
     if since <= first and since > 1 then complete = 0 end
     last = since - 1
   elseif beyond + 1 < first then
@@ -61,6 +61,8 @@ if since then
   else
     first = beyond + 1
   end
+elseif since then
+  complete = 0
 end
 
 local entries, count, full = {}, 0, false
