@@ -90,7 +90,7 @@ class BaseClient:
         codec_made = make_codec(codec)
         self._queue = open_queue(queue, device, secret) if tracking else None
         self._sender = self._make_sender(batch_interval_ms / 1000, max_in_flight)
-        self._subscriptions = Subscriptions(lambda: Backoff(random))
+        self._subscriptions = Subscriptions(lambda: Backoff(random), self._hooks.notice)
         self._server_clock = ServerClock()
         self._parts = Parts(
             codec=codec_made,

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from realtime_client.base_client import BaseClient
-from realtime_client.codec import to_json
-from realtime_client.commands import LIMIT_EXCEEDED
-from realtime_client.errors import (
-    ClientClosed,
-    CommandError,
-    Retry,
-)
+from realtime_client.channel_client import ChannelClient
+from realtime_client.errors import ClientClosed
 from realtime_client.events import MAX_EVENT_BYTES, encode_event
-from realtime_client.feeds import MAX_MESSAGES, Feed, Subscription, Watch, follow
-from realtime_client.naming import LIVE
-from realtime_client.values import (
-    Json,
-    LiveValue,
-    MessagesDropped,
-    Scalar,
-    State,
-)
+from realtime_client.values import Scalar
 
 
-class RealtimeClient(BaseClient):
+class RealtimeClient(ChannelClient):
     """
     One device's connection to a realtime server, kept up in the background.
 
@@ -93,83 +77,7 @@ class RealtimeClient(BaseClient):
         self._wake()
         return seq
 
-    # -- channels ----------------------------------------------------------------------
-
-    def watch(
-        self,
-        channel: str,
-        callback: Callable[[LiveValue], Awaitable[None] | None] | None = None,
-    ) -> Watch:
-        """
-        Follow a counter: iterate over the watch, or give a *callback*.
-
-        The channel's name comes from ``live``. A reader (or a callback that is a
-        coroutine function) that takes its time gets the latest value, never a queue.
-        What the server refuses is raised by iterating, and is the watch's ``error``.
-
-        Raises:
-            ValueError: If the channel is no live channel.
-        """
-        if not channel.startswith(LIVE):
-            raise ValueError(
-                f"channel: watch() is for live channels, and {channel!r} is none; "
-                "use subscribe()"
-            )
-        watch = Watch(channel, self._leave)
-        self._join(watch)
-        if callback is not None:
-            task = asyncio.get_running_loop().create_task(follow(watch, callback))
-            self._callbacks.add(task)
-            task.add_done_callback(self._callbacks.discard)
-        return watch
-
-    async def subscribe(
-        self, channel: str, *, max_messages: int = MAX_MESSAGES
-    ) -> Subscription:
-        """
-        Subscribe to a channel and wait for the server's confirmation.
-
-        Iterate over the result: every message in order. At most *max_messages* wait to
-        be read (and 4 MiB); beyond that, the oldest are dropped and counted.
-
-        Raises:
-            CommandError: If the server refuses: permission, name, limits.
-            RealtimeError: If the client is closed.
-        """
-        subscription = Subscription(
-            channel, self._leave, self._dropped, max_messages=max_messages
-        )
-        self._join(subscription)
-        try:
-            await subscription.established()
-        except BaseException:
-            subscription.close()
-            raise
-        return subscription
-
-    def unsubscribe(self, channel: str) -> None:
-        """Close every reader of a channel, watches too."""
-        self._subscriptions.close(channel)
-
-    async def publish(self, channel: str, data: Json) -> None:
-        """
-        Publish to a channel; returns when the server has passed it on.
-
-        It is sent once: not repeated after a lost connection, not queued while offline.
-
-        Raises:
-            ValueError, TypeError: If JSON cannot say *data*.
-            NotConnected: If there is no connection now; nothing was sent.
-            ConnectionLost: If the connection ended first; it may have been published.
-            CommandError: If the server refuses.
-        """
-        size, limits = len(to_json(data)), self.limits
-        if limits is not None and size > limits.max_publication_bytes:
-            reason = (
-                f"data: {size} bytes, the server takes {limits.max_publication_bytes}"
-            )
-            raise CommandError(*LIMIT_EXCEEDED, Retry.NEVER, reason, field="data")
-        await self._session().commands.request("publish", channel=channel, data=data)
+    # -- the connection ----------------------------------------------------------------
 
     async def ping(self) -> float:
         """
@@ -179,19 +87,3 @@ class RealtimeClient(BaseClient):
             NotConnected, ConnectionLost: If there is no connection, or it ends.
         """
         return await self._session().commands.ping()
-
-    # -- readers -----------------------------------------------------------------------
-
-    def _join(self, feed: Feed[Any]) -> None:
-        if self._closed or self.state is State.CLOSED:
-            feed.fail(self._end())
-            return
-        self._subscriptions.add(feed)
-        self._wake()
-
-    def _leave(self, feed: Feed[Any]) -> None:
-        self._subscriptions.remove(feed)
-        self._wake()
-
-    def _dropped(self, channel: str) -> None:
-        self._hooks.notice(MessagesDropped(channel))

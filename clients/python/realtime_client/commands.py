@@ -88,6 +88,12 @@ class Commands:
         self.requests.expect(id, on_reply)
         return payload
 
+    def expect(self, on_reply: OnReply) -> int:
+        """Return the id of a command, within another one, whose reply goes there."""
+        id = next(self.requests.ids)
+        self.requests.expect(id, on_reply)
+        return id
+
     async def send(self, payload: bytes) -> None:
         """Send; wait for ever if the connection is gone."""
         try:

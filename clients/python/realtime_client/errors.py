@@ -4,6 +4,7 @@ What can go wrong, and what to do about it.
     RealtimeError
     |-- CommandError       the server refused one command; the connection lives
     |-- Disconnected       the connection ended, with a close code if there was one
+    |-- GoingAway          the server asked to come back a little later
     |-- ConnectFailed      no connection came about; it may the next time
     |-- HandshakeRefused   something answered, but not as a realtime server does
     |-- BadReply           the server sent something that is not the protocol
@@ -89,7 +90,8 @@ class Disconnected(RealtimeError):
 
     #: Codes outside the protocol's own ranges after which the same would happen again.
     FINAL: ClassVar[frozenset[int]] = frozenset({1002, 1007, 1009})
-    TOKEN_EXPIRED: ClassVar[int] = 4502
+    #: Codes after which another token is needed: expired, revoked.
+    NEW_TOKEN: ClassVar[frozenset[int]] = frozenset({4502, 4506})
 
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(code, reason)
@@ -102,11 +104,27 @@ class Disconnected(RealtimeError):
 
 
 def _retry_after_close(code: int | None) -> Retry:
-    if code == Disconnected.TOKEN_EXPIRED:
+    if code in Disconnected.NEW_TOKEN:
         return Retry.REFRESH
     if code is not None and (4500 <= code <= 4999 or code in Disconnected.FINAL):
         return Retry.NEVER
     return Retry.LATER
+
+
+class GoingAway(RealtimeError):
+    """
+    The server is about to close the connection, for no fault of ours.
+
+    We come back when it says: at *back_at*, by the client's monotonic clock.
+    """
+
+    name = "going_away"
+    retry = Retry.LATER
+
+    def __init__(self, reason: str, back_at: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.back_at = back_at
 
 
 class ConnectFailed(RealtimeError):

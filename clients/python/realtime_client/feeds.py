@@ -6,16 +6,18 @@ import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from realtime_client.errors import ClientClosed, RealtimeError
 from realtime_client.hooks import log
-from realtime_client.values import Json, LiveValue
+from realtime_client.options import PLAIN, Options
+from realtime_client.values import Gap, Item, Json, LiveValue, Message, Position
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_MESSAGES = 1_000
 MAX_BYTES = 4 * 1024 * 1024
@@ -27,14 +29,21 @@ class Feed(ABC, Generic[T]):
 
     Iterating ends when it or the client is closed, and raises when the server refuses
     or ends the subscription or the client has met a final error. Reconnecting does not
-    show here, except that messages published in the meantime are missing.
+    show here.
 
     ``close`` it (or leave its ``async with``) when it is not read any more: until then
     the channel stays subscribed.
     """
 
-    def __init__(self, channel: str, leave: Callable[[Feed[Any]], None]) -> None:
+    def __init__(
+        self,
+        channel: str,
+        leave: Callable[[Feed[Any]], None],
+        options: Options = PLAIN,
+    ) -> None:
         self.channel = channel
+        self.options = options
+        self.since: Position | None = None
         self.error: RealtimeError | None = None
         self._leave = leave
         self._closed = False
@@ -84,9 +93,13 @@ class Feed(ABC, Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        return await self._next(self.next_nowait)
+
+    async def _next(self, take: Callable[[], R]) -> R:
+        """Return what *take* does as soon as it does not raise asyncio.QueueEmpty."""
         while True:
             with suppress(asyncio.QueueEmpty):
-                return self.next_nowait()
+                return take()
             if self._ended():
                 raise StopAsyncIteration
             await self._change()
@@ -103,8 +116,13 @@ class Feed(ABC, Generic[T]):
 
     # -- the client's side -------------------------------------------------------------
 
-    def activate(self) -> None:
-        """The server has confirmed."""
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be read that nothing old should be asked for."""
+        return False
+
+    def activate(self, position: Position | None = None) -> None:
+        """The server has confirmed; what comes begins after *position*."""
         self._active = True
         self._changed.set()
 
@@ -115,17 +133,20 @@ class Feed(ABC, Generic[T]):
             self._changed.set()
 
     @abstractmethod
-    def deliver(self, data: Json, value: LiveValue | None, size: int) -> None:
+    def deliver(self, item: Item, value: LiveValue | None, size: int) -> None:
         """
-        Take one publication of *size* bytes.
+        Take what happened on the channel, in *size* bytes.
 
-        *value* is what it says of a live channel, if that is news.
+        *value* is what a message says of a live channel, if that is news.
         """
 
 
 class Subscription(Feed[Json]):
     """
     Every message of a channel, in order: ``async for data in subscription``.
+
+    Where the channel keeps a history, what was published while there was no connection
+    comes too, once and in its place. ``items`` tells of more than the data.
 
     What the reader has not taken yet is bounded (*max_messages*, *max_bytes*). When it
     is full, the oldest messages make room for the newest: ``dropped`` counts them and
@@ -139,39 +160,110 @@ class Subscription(Feed[Json]):
         on_drop: Callable[[str], None],
         max_messages: int = MAX_MESSAGES,
         max_bytes: int = MAX_BYTES,
+        options: Options = PLAIN,
+        since: Position | None = None,
+        on_room: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(channel, leave)
+        super().__init__(channel, leave, options)
         self.dropped = 0
+        #: Up to where the application has read; None on channels without a history.
+        self.position = since
+        self.since = since
         self._on_drop = on_drop
+        self._on_room = on_room
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._messages: deque[tuple[Json, int]] = deque()
+        self._items: deque[tuple[Item, int]] = deque()
         self._bytes = 0
-        self._overflowing = False
+        self._overflowing = False  # the application has been told
+        self._lost = False  # and is to be told in the place of what was dropped
 
-    def deliver(self, data: Json, value: LiveValue | None, size: int) -> None:
-        """Append one message, at the cost of the oldest."""
-        self._messages.append((data, size))
+    def items(self) -> AsyncIterator[Item]:
+        """
+        Iterate over everything that happens on the channel, in order.
+
+        A ``Message`` has data, position and tags; a ``Gap`` says that messages are
+        lost; ``Joined`` and ``Left`` come where they were asked for. Iterate over this
+        or over the subscription itself: both take from the same queue.
+        """
+        return _Items(self)
+
+    @property
+    def full(self) -> bool:
+        """Whether at least half of the room is taken."""
+        return (
+            len(self._items) * 2 > self._max_messages
+            or self._bytes * 2 > self._max_bytes
+        )
+
+    def activate(self, position: Position | None = None) -> None:
+        """The server has confirmed; what comes begins after *position*."""
+        if self.position is None:
+            self.position = position
+        super().activate()
+
+    def deliver(self, item: Item, value: LiveValue | None, size: int) -> None:
+        """Append one item, at the cost of the oldest."""
+        self._items.append((item, size))
         self._bytes += size
-        while len(self._messages) > 1 and (
-            len(self._messages) > self._max_messages or self._bytes > self._max_bytes
+        while len(self._items) > 1 and (
+            len(self._items) > self._max_messages or self._bytes > self._max_bytes
         ):
-            self._bytes -= self._messages.popleft()[1]
-            self.dropped += 1
-            if not self._overflowing:
-                self._overflowing = True
-                self._on_drop(self.channel)
+            self._drop_oldest()
         self._changed.set()
 
-    def next_nowait(self) -> Json:
-        """Return the next message, without waiting. Raises asyncio.QueueEmpty."""
-        if not self._messages:
-            raise asyncio.QueueEmpty
-        data, size = self._messages.popleft()
+    def _drop_oldest(self) -> None:
+        item, size = self._items.popleft()
         self._bytes -= size
-        if not self._messages:
+        if isinstance(item, Message):
+            self.dropped += 1
+        self._lost = True
+        if not self._overflowing:
+            self._overflowing = True
+            self._on_drop(self.channel)
+
+    def next_nowait(self) -> Json:
+        """
+        Return the next message's data, without waiting.
+
+        Raises:
+            asyncio.QueueEmpty: If none is there to be read.
+        """
+        while True:
+            item = self.next_item_nowait()
+            if isinstance(item, Message):
+                return item.data
+
+    def next_item_nowait(self) -> Item:
+        """Return the next item, without waiting. Raises asyncio.QueueEmpty."""
+        if self._lost:  # before all that is left
+            self._lost = False
+            return Gap(self.channel, self.position, None, "the reader is too slow")
+        if not self._items:
             self._overflowing = False
-        return data
+            raise asyncio.QueueEmpty
+        was_full = self.full
+        item, size = self._items.popleft()
+        self._bytes -= size
+        if isinstance(item, Message | Gap) and item.position is not None:
+            self.position = item.position
+        if was_full and not self.full:
+            self._on_room()
+        return item
+
+
+class _Items:
+    """Iterates over the items of a subscription."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        subscription = self._subscription
+        return await subscription._next(subscription.next_item_nowait)
 
 
 class Watch(Feed[LiveValue]):
@@ -183,12 +275,17 @@ class Watch(Feed[LiveValue]):
     ended are passed over: a chart that wants them subscribes to the channel instead.
     """
 
-    def __init__(self, channel: str, leave: Callable[[Feed[Any]], None]) -> None:
-        super().__init__(channel, leave)
+    def __init__(
+        self,
+        channel: str,
+        leave: Callable[[Feed[Any]], None],
+        options: Options = PLAIN,
+    ) -> None:
+        super().__init__(channel, leave, options)
         self.latest: LiveValue | None = None
         self._unread: LiveValue | None = None
 
-    def deliver(self, data: Json, value: LiveValue | None, size: int) -> None:
+    def deliver(self, item: Item, value: LiveValue | None, size: int) -> None:
         """Replace the value."""
         if value is not None:
             self.latest = self._unread = value

@@ -13,15 +13,23 @@ from realtime_client.sender import Sender
 from realtime_client.server_clock import ServerClock
 from realtime_client.subscriptions import Subscriptions
 from realtime_client.tokens import Tokens
+from realtime_client.values import Limits
+
+HELLO_ROOM = 4 * 1024
+"""Bytes of subscriptions that go with hello while the server's limits are unknown."""
+
+MOST_HELLO_ROOM = 128 * 1024
+HELLO_BYTES = 12 * 1024  # more than the rest of hello takes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parts:
     """
     What outlives a connection and serves every one of them.
 
     Without a *sender* there are no events and hello names no device. *on_progress* is
-    called whenever events may have left the queue.
+    called whenever events may have left the queue. *limits* are those of the last
+    welcome.
     """
 
     codec: Codec
@@ -34,3 +42,10 @@ class Parts:
     make_backoff: Callable[[], Backoff]
     keepalive_s: float
     on_progress: Callable[[], None]
+    limits: Limits | None = None
+
+    def hello_room(self) -> int:
+        """Return how many bytes of subscriptions may go with hello."""
+        if self.limits is None:
+            return HELLO_ROOM
+        return min(self.limits.max_frame_bytes - HELLO_BYTES, MOST_HELLO_ROOM)

@@ -1,17 +1,12 @@
-"""
-What the server says, read from plain values.
-
-Unknown fields and unknown types of messages are passed over: newer servers send them.
-"""
+"""What the server says, as values; parsing.py reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from realtime_client.errors import BadReply, CommandError, Retry
-from realtime_client.values import Json, Limits, Rejection
+from realtime_client.errors import CommandError
+from realtime_client.values import Json, Limits, Member, Position, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +44,42 @@ class SlowDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """One message of a channel; *offset* where it keeps a history."""
+
+    data: Json
+    offset: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribed:
-    """*number* names the channel in pushes; *data* is a live channel's value."""
+    """
+    *number* names the channel in pushes; *data* is a live channel's value, or the last
+    message of a channel that keeps it.
+
+    What is pushed begins after *position*; *publications* lie before it, and after what
+    was asked for: all of them if *recovered*.
+    """
 
     id: int | None
     channel: str
     number: int
-    data: Json
+    data: Json = None
+    position: Position | None = None
+    recovered: bool | None = None
+    publications: tuple[Publication, ...] = ()
+    skips: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovering:
+    """Not subscribed yet: there is more after *position* than one reply may carry."""
+
+    id: int | None
+    channel: str
+    position: Position
+    publications: tuple[Publication, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +94,43 @@ class Unsubscribed:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The publication is on its way."""
+    """The publication is on its way, or was *skipped* for the reason given."""
 
     id: int | None
+    position: Position | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """A part of a channel's history; *position* is the newest publication's."""
+
+    id: int | None
+    channel: str
+    position: Position
+    publications: tuple[Publication, ...]
+    complete: bool
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PresencePage:
+    """A page of who is there; with a *cursor*, there are others."""
+
+    id: int | None
+    channel: str
+    members: tuple[Member, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceCount:
+    """How many are there."""
+
+    id: int | None
+    channel: str
+    clients: int
+    users: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,147 +171,58 @@ class Push:
 
     channel: int
     data: Json
+    offset: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
-Answer = Welcome | Subscribed | Unsubscribed | Published | Pong | Refreshed
-Reply = Answer | Ack | SlowDown | TokenExpired | ErrorReply | Push
+@dataclass(frozen=True, slots=True)
+class GapPush:
+    """What lies before *position* is lost, on the channel of this number."""
+
+    channel: int
+    position: Position | None
 
 
-class _Fields:
-    """Reads the fields of one object; a wrong one is a BadReply that names it."""
+@dataclass(frozen=True, slots=True)
+class JoinPush:
+    """Somebody came, on the channel of this number."""
 
-    __slots__ = ("_raw", "_where")
-
-    def __init__(self, raw: object, where: str) -> None:
-        if not isinstance(raw, Mapping):
-            raise BadReply(f"{where}: an object is expected, not {raw!r:.60}")
-        self._raw: Mapping[str, Json] = raw
-        self._where = where
-
-    def text(self, name: str) -> str:
-        return str(self._get(name, (str,)))
-
-    def text_or_none(self, name: str) -> str | None:
-        return None if self._raw.get(name) is None else self.text(name)
-
-    def whole(self, name: str) -> int:
-        return int(self._get(name, (int,)))
-
-    def whole_or_none(self, name: str) -> int | None:
-        return None if self._raw.get(name) is None else self.whole(name)
-
-    def number(self, name: str) -> float:
-        return float(self._get(name, (int, float)))
-
-    def number_or_none(self, name: str) -> float | None:
-        return None if self._raw.get(name) is None else self.number(name)
-
-    def any(self, name: str) -> Json:
-        return self._raw.get(name)
-
-    def _get(self, name: str, kinds: tuple[type, ...]) -> Any:
-        value = self._raw.get(name)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise BadReply(
-                f"{self._where}.{name}: {wanted} expected, not {value!r:.60}"
-            )
-        return value
+    channel: int
+    member: Member
 
 
-def parse(raw: object) -> Reply | None:
-    """
-    Return the message that *raw* is; None if this version does not know its type.
+@dataclass(frozen=True, slots=True)
+class LeavePush:
+    """Somebody went, on the channel of this number."""
 
-    Raises:
-        BadReply: If it is no object with a type, or a field is missing or wrong.
-    """
-    kind = _Fields(raw, "message").text("type")
-    reader = _READERS.get(kind)
-    return None if reader is None else reader(_Fields(raw, kind))
+    channel: int
+    member: Member
 
 
-def _welcome(fields: _Fields) -> Welcome:
-    limits = _Fields(fields.any("limits"), "welcome.limits")
-    return Welcome(
-        id=fields.whole_or_none("id"),
-        connection=fields.text("connection"),
-        node=fields.text("node"),
-        version=fields.text("version"),
-        received_at=fields.number("received_at"),
-        sent_at=fields.number("sent_at"),
-        keepalive_s=fields.number("keepalive_s"),
-        limits=Limits(
-            max_frame_bytes=limits.whole("max_frame_bytes"),
-            max_event_bytes=limits.whole("max_event_bytes"),
-            max_batch_events=limits.whole("max_batch_events"),
-            max_publication_bytes=limits.whole("max_publication_bytes"),
-            max_subscriptions=limits.whole("max_subscriptions"),
-        ),
-        user=fields.text_or_none("user"),
-        acked=fields.whole_or_none("acked"),
-        expires_at=fields.number_or_none("expires_at"),
-    )
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The server is about to close; come back *after_s* from now."""
+
+    after_s: float
+    reason: str
 
 
-def _ack(fields: _Fields) -> Ack:
-    listed = fields.any("rejected") or []
-    if not isinstance(listed, list):
-        raise BadReply(f"ack.rejected: a list is expected, not {listed!r:.60}")
-    return Ack(fields.whole("acked"), tuple([_rejection(one) for one in listed]))
+Answer = (
+    Welcome
+    | Subscribed
+    | Recovering
+    | Unsubscribed
+    | Published
+    | HistoryPage
+    | PresencePage
+    | PresenceCount
+    | Pong
+    | Refreshed
+    | ErrorReply
+)
+"""What may carry the id of a command."""
 
+ChannelPush = Push | GapPush | JoinPush | LeavePush
+"""What happens on a channel that is subscribed."""
 
-def _rejection(raw: object) -> Rejection:
-    fields = _Fields(raw, "ack.rejected")
-    return Rejection(
-        fields.whole("seq"),
-        fields.whole("code"),
-        fields.text("name"),
-        fields.text("reason"),
-    )
-
-
-def _error(fields: _Fields) -> ErrorReply:
-    error = CommandError(
-        fields.whole("code"),
-        fields.text("name"),
-        _retry(fields.text_or_none("retry")),
-        fields.text_or_none("reason") or fields.text("name"),
-        field=fields.text_or_none("field"),
-        expected=fields.whole_or_none("expected"),
-        retry_after_s=fields.number_or_none("retry_after_s"),
-    )
-    return ErrorReply(fields.whole_or_none("id"), error)
-
-
-def _retry(text: str | None) -> Retry:
-    # An advice that this version does not know: try again, but not at once.
-    return Retry(text) if text in set(Retry) else Retry.LATER
-
-
-_READERS: Mapping[str, Callable[[_Fields], Reply]] = {
-    "welcome": _welcome,
-    "ack": _ack,
-    "slow_down": lambda f: SlowDown(
-        f.whole("first"), f.number("retry_after_s"), f.text_or_none("reason") or ""
-    ),
-    "subscribed": lambda f: Subscribed(
-        f.whole_or_none("id"), f.text("channel"), f.whole("number"), f.any("data")
-    ),
-    "unsubscribed": lambda f: Unsubscribed(
-        f.whole_or_none("id"),
-        f.text("channel"),
-        f.whole_or_none("code"),
-        f.text_or_none("reason"),
-    ),
-    "published": lambda f: Published(f.whole_or_none("id")),
-    "pong": lambda f: Pong(
-        f.whole_or_none("id"), f.number("received_at"), f.number("sent_at")
-    ),
-    "refreshed": lambda f: Refreshed(
-        f.whole_or_none("id"), f.number_or_none("expires_at")
-    ),
-    "token_expired": lambda f: TokenExpired(f.number("grace_s")),
-    "error": _error,
-    "push": lambda f: Push(f.whole("channel"), f.any("data")),
-}
+Reply = Answer | Ack | SlowDown | TokenExpired | ChannelPush | Goodbye

@@ -17,34 +17,42 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from realtime_client.clock import Signal
+from realtime_client.codec import to_json
 from realtime_client.commands import Commands
 from realtime_client.errors import (
     BadReply,
     CommandError,
     Disconnected,
+    GoingAway,
     QueueError,
     Retry,
 )
 from realtime_client.hooks import log
 from realtime_client.keepalive import Check, Keepalive
+from realtime_client.parsing import parse
 from realtime_client.parts import Parts
 from realtime_client.replies import (
     Ack,
     ErrorReply,
+    GapPush,
+    Goodbye,
+    JoinPush,
+    LeavePush,
     Push,
     Reply,
     SlowDown,
     TokenExpired,
     Unsubscribed,
     Welcome,
-    parse,
 )
+from realtime_client.subscriptions import Action
 from realtime_client.tasks import first_of
 from realtime_client.token_keeper import TokenKeeper
 from realtime_client.transport import disconnected
 from realtime_client.values import Json, ServerError
 from realtime_client.version import USER_AGENT
 
+UNAVAILABLE = 114  # the one error of hello after which the socket stays open
 SAME_SOCKET_S = 5.0  # a hello that may pass this soon is repeated on the same socket
 
 
@@ -71,6 +79,7 @@ class Session:
         self._keepalive = Keepalive(clock.monotonic())
         self._ping_due = False
         self._hello_due: float | None = clock.monotonic()
+        self._resume = True  # subscribe with hello
         self._backoff = parts.make_backoff()
         self._keeper = TokenKeeper(
             parts.tokens,
@@ -153,20 +162,33 @@ class Session:
         if self._parts.sender is not None:
             queue = self._parts.sender.queue
             fields.update(device=queue.device, secret=queue.secret, acked=queue.acked)
+        if self._resume and (resumed := self._resumed(now)):
+            fields["subscriptions"] = resumed
         return self.commands.encode("hello", partial(self._greeted, now), **fields)
+
+    def _resumed(self, now: float) -> list[Json]:
+        """Return the subscriptions that go with hello: what is wanted and fits."""
+        room, resumed = self._parts.hello_room(), []
+        while room > 0:
+            action = self._parts.subscriptions.poll(now)
+            if action is None:
+                break
+            id = self.commands.expect(partial(self._answered, action))
+            resumed.append({"id": id, **action.fields})
+            room -= len(to_json(resumed[-1]))
+        return resumed
 
     def _subscription(self, now: float) -> bytes | None:
         action = self._parts.subscriptions.poll(now)
         if action is None:
             return None
-        entry = action.entry
+        answered = partial(self._answered, action)
+        return self.commands.encode(action.verb, answered, **action.fields)
 
-        def answered(reply: Reply, size: int) -> None:
-            now = self._clock.monotonic()
-            self._parts.subscriptions.answered(entry, reply, size, now)
-            self._wake.set()
-
-        return self.commands.encode(action.verb, answered, channel=entry.channel)
+    def _answered(self, action: Action, reply: Reply, size: int) -> None:
+        now = self._clock.monotonic()
+        self._parts.subscriptions.answered(action.channel, reply, size, now)
+        self._wake.set()
 
     def _events(self, now: float) -> bytes | None:
         if self._parts.sender is None:
@@ -214,12 +236,15 @@ class Session:
             raise disconnected(exc) from exc
 
     def _take(self, reply: Reply, size: int) -> None:
-        if isinstance(reply, Push):
-            self._parts.subscriptions.push(reply.channel, reply.data, size)
+        if isinstance(reply, Push | GapPush | JoinPush | LeavePush):
+            self._parts.subscriptions.push(reply, size)
         elif isinstance(reply, Ack | SlowDown):
             self._settle(reply)
         elif isinstance(reply, TokenExpired):
             self._keeper.expire()
+        elif isinstance(reply, Goodbye):
+            back_at = self._clock.monotonic() + max(reply.after_s, 0.0)
+            raise GoingAway(reply.reason, back_at)
         elif self.commands.requests.answer(reply.id, reply, size):
             return
         elif isinstance(reply, ErrorReply):
@@ -273,6 +298,7 @@ class Session:
             parts.sender.welcomed(acked, reply.limits, room)
             parts.on_progress()
         self.welcome = reply
+        parts.limits = reply.limits
         self.commands.limits = reply.limits
         self._keepalive.start(reply.keepalive_s)
         self._look.set()
@@ -282,9 +308,14 @@ class Session:
 
     def _hello_refused(self, error: CommandError, now: float) -> None:
         """Say hello again if that may help soon, without a new connection."""
-        if error.retry is not Retry.LATER:
+        self._parts.subscriptions.not_asked()
+        delay_s = 0.0
+        if self._resume and (error.field or "").startswith("subscriptions"):
+            self._resume = False  # one by one, so that only what is wrong is refused
+        elif error.code == UNAVAILABLE:
+            delay_s = self._backoff.next_delay(error.retry_after_s)
+        else:
             raise error
-        delay_s = self._backoff.next_delay(error.retry_after_s)
         if delay_s > SAME_SOCKET_S:
             raise error
         self._hello_due = now + delay_s

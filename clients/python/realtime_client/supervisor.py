@@ -14,7 +14,12 @@ from collections.abc import Awaitable, Callable
 
 from realtime_client.backoff import Backoff
 from realtime_client.clock import Bell, Clock, Signal
-from realtime_client.errors import HandshakeRefused, RealtimeError, Retry
+from realtime_client.errors import (
+    GoingAway,
+    HandshakeRefused,
+    RealtimeError,
+    Retry,
+)
 from realtime_client.hooks import Hooks, log
 from realtime_client.replies import Welcome
 from realtime_client.session import Session
@@ -135,8 +140,13 @@ class Supervisor:
         return False
 
     def _delay(self, error: RealtimeError) -> float:
+        now = self._clock.monotonic()
+        if isinstance(error, GoingAway):
+            # As planned: no attempt has failed, and the server has spread its clients.
+            self._backoff.reset()
+            return max(error.back_at - now, 0.0)
         since = self._online_since
-        if since is not None and self._clock.monotonic() - since >= STABLE_S:
+        if since is not None and now - since >= STABLE_S:
             self._backoff.reset()
         return self._backoff.next_delay(error.retry_after_s)
 

@@ -77,6 +77,124 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """
+    A place in a channel's history.
+
+    *epoch* says which numbering *offset* belongs to; compare it for equality only.
+    """
+
+    offset: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    A publication: its data and tags; *position* where the channel keeps a history.
+
+    Whoever stores the position with what was made of the message may go on from there:
+    ``subscribe(channel, since=position)``.
+    """
+
+    data: Json
+    position: Position | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """
+    Messages of *channel* are lost for us: those between *since* and *position*.
+
+    Either is None where it is not known. *reason* is a sentence for a developer.
+    """
+
+    channel: str
+    since: Position | None
+    position: Position | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    A connection that is subscribed to a channel.
+
+    *client* names the connection, *user* its user (None: anonymous); *info* is what its
+    token tells others.
+    """
+
+    client: str
+    user: str | None = None
+    info: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A user (or an anonymous connection) has come."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A user has gone, with the last connection (or an anonymous connection has)."""
+
+    member: Member
+
+
+Item = Message | Gap | Joined | Left
+"""What ``Subscription.items`` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """
+    What became of a publication; *position* where the channel keeps a history.
+
+    *skipped* says why it was not made: ``"duplicate"``, since its key was used before
+    (then the position is the first one's), or ``"stale"``, since its version is not the
+    greatest; None if it was.
+    """
+
+    position: Position | None = None
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """
+    A part of what a channel keeps, in the order asked for.
+
+    *position* is the newest publication's that was ever made. *complete* False:
+    something between ``since`` and the first of these is lost. *more*: there are others
+    in this direction; ask again ``since`` the last one's position.
+    """
+
+    messages: tuple[Message, ...]
+    position: Position
+    complete: bool
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A page of who is there; *cursor* asks for the next one, None is the last."""
+
+    members: tuple[Member, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceStats:
+    """How many connections are there, and how many users these are."""
+
+    clients: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """
     An event that was not counted and never will be; its number is used up.
@@ -158,6 +276,7 @@ Notice = (
     | TrackingRefused
     | RefreshFailed
     | MessagesDropped
+    | Gap
     | ServerError
 )
 """What the application should know of and need not act on; given to ``on_notice``."""

@@ -10,10 +10,8 @@ from client_support.manual_clock import eventually
 from client_support.online import scene
 from realtime_client import (
     CommandError,
-    ConnectionLost,
     LiveValue,
     MessagesDropped,
-    NotConnected,
     RealtimeError,
     State,
     live,
@@ -242,79 +240,3 @@ async def test_a_callback_may_close_the_client() -> None:
         await conversation.confirm(3, value(1, 1))
         assert await conversation.closed() == 1000
         await eventually(lambda: client.state is State.CLOSED)
-
-
-# -- publishing ------------------------------------------------------------------------
-
-
-async def test_publishing_waits_for_the_server() -> None:
-    """It returns once the publication was handed over."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        publishing = asyncio.ensure_future(client.publish("chat:lobby", {"a": [1]}))
-        command = await conversation.receive("publish")
-        assert (command["channel"], command["data"]) == ("chat:lobby", {"a": [1]})
-        assert not publishing.done()
-        await conversation.send("published", id=command["id"])
-        await publishing
-
-
-async def test_a_refused_publication_raises() -> None:
-    """The connection lives."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
-        command = await conversation.receive("publish")
-        await conversation.refuse(command, 106, "permission_denied")
-        with pytest.raises(CommandError, match="permission_denied"):
-            await publishing
-        assert client.state is State.ONLINE
-
-
-async def test_a_lost_publication_is_not_repeated() -> None:
-    """Whether it was published is unknown; the application decides."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
-        await conversation.receive("publish")
-        conversation.cut()
-        with pytest.raises(ConnectionLost):
-            await publishing
-        with pytest.raises(NotConnected):
-            await client.publish("chat:lobby", 1)
-
-
-async def test_what_json_cannot_say_is_not_published() -> None:
-    """Neither is what the server would refuse for its size; nothing is sent."""
-    async with scene() as it:
-        client, _ = await it.online({"limits": {"max_publication_bytes": 10}})
-        with pytest.raises(ValueError, match=r"JSON compliant"):
-            await client.publish("chat:lobby", float("nan"))
-        with pytest.raises(TypeError):
-            await client.publish("chat:lobby", object())
-        with pytest.raises(CommandError, match="12 bytes, the server takes 10"):
-            await client.publish("chat:lobby", "x" * 10)
-
-
-async def test_a_frame_is_never_larger_than_the_server_takes() -> None:
-    """The connection would be closed for it."""
-    limits = {"max_frame_bytes": 300, "max_publication_bytes": 1000}
-    async with scene() as it:
-        client, _ = await it.online({"limits": limits})
-        with pytest.raises(CommandError, match="the server takes 300"):
-            await client.publish("chat:lobby", "x" * 400)
-
-
-async def test_a_reply_nobody_waits_for_does_no_harm() -> None:
-    """A cancelled call's reply, and its error, are passed over."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        for _ in range(2):
-            publishing = asyncio.ensure_future(client.publish("chat:lobby", 1))
-            command = await conversation.receive("publish")
-            publishing.cancel()
-            await asyncio.wait([publishing])
-            await conversation.refuse(command, 106, "permission_denied")
-        client.track("e")
-        await conversation.receive("track")
-        assert it.notices == []

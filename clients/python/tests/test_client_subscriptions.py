@@ -10,7 +10,7 @@ import pytest
 from realtime_client.backoff import Backoff
 from realtime_client.errors import CommandError, Retry
 from realtime_client.feeds import Feed, Subscription, Watch
-from realtime_client.replies import ErrorReply, Subscribed, Unsubscribed
+from realtime_client.replies import ErrorReply, Push, Subscribed, Unsubscribed
 from realtime_client.subscriptions import Action, Subscriptions
 
 CHAT, LIKES = "chat:1", "live:likes;post=1"
@@ -40,7 +40,7 @@ class Rig:
 
     def asked(self) -> list[tuple[str, str]]:
         """Return the commands that are due."""
-        return [(action.verb, action.entry.channel) for action in self.actions()]
+        return [(action.verb, action.channel.name) for action in self.actions()]
 
     def actions(self) -> list[Action]:
         """Return the actions that are due."""
@@ -52,15 +52,15 @@ class Rig:
     def confirm(self, number: int = 7, data: Any = None, name: str = "") -> Action:
         """Confirm the one subscription that is due."""
         (action,) = self.actions()
-        reply = Subscribed(1, name or action.entry.channel, number, data)
-        self.subscriptions.answered(action.entry, reply, 10, self.now)
+        reply = Subscribed(1, name or action.channel.name, number, data)
+        self.subscriptions.answered(action.channel, reply, 10, self.now)
         return action
 
     def refuse(self, retry: Retry, **fields: Any) -> None:
         """Refuse the one command that is due."""
         (action,) = self.actions()
         error = ErrorReply(1, CommandError(106, "denied", retry, "no", **fields))
-        self.subscriptions.answered(action.entry, error, 10, self.now)
+        self.subscriptions.answered(action.channel, error, 10, self.now)
 
 
 def value(
@@ -125,7 +125,7 @@ def test_a_reader_that_leaves_while_it_is_asked_for_unsubscribes_afterwards() ->
     (action,) = rig.actions()
     feed.close()
     assert rig.asked() == []
-    rig.subscriptions.answered(action.entry, Subscribed(1, CHAT, 7, None), 10, 0.0)
+    rig.subscriptions.answered(action.channel, Subscribed(1, CHAT, 7, None), 10, 0.0)
     assert rig.asked() == [("unsubscribe", CHAT)]
 
 
@@ -139,7 +139,9 @@ def test_a_reader_that_comes_while_it_is_being_left_asks_anew() -> None:
     (leaving,) = rig.actions()
     rig.subscribe()
     assert rig.asked() == []
-    rig.subscriptions.answered(leaving.entry, Unsubscribed(2, CHAT, None, None), 1, 0.0)
+    rig.subscriptions.answered(
+        leaving.channel, Unsubscribed(2, CHAT, None, None), 1, 0.0
+    )
     assert rig.asked() == [("subscribe", CHAT)]
 
 
@@ -162,8 +164,8 @@ def test_numbers_belong_to_one_connection() -> None:
     rig.confirm(number=7)
     rig.subscriptions.disconnected()
     rig.confirm(number=8)
-    rig.subscriptions.push(7, "old", 5)
-    rig.subscriptions.push(8, "new", 5)
+    rig.subscriptions.push(Push(7, "old"), 5)
+    rig.subscriptions.push(Push(8, "new"), 5)
     assert unread(feed) == ["new"]
 
 
@@ -212,8 +214,8 @@ def test_messages_arrive_in_order() -> None:
     rig = Rig()
     one, two = rig.subscribe(), rig.subscribe()
     rig.confirm()
-    rig.subscriptions.push(7, "a", 5)
-    rig.subscriptions.push(7, "b", 5)
+    rig.subscriptions.push(Push(7, "a"), 5)
+    rig.subscriptions.push(Push(7, "b"), 5)
     assert unread(one) == unread(two) == ["a", "b"]
 
 
@@ -223,11 +225,11 @@ def test_a_full_subscription_drops_the_oldest_and_says_so() -> None:
     feed = rig.subscribe(max_messages=2)
     rig.confirm()
     for n in range(5):
-        rig.subscriptions.push(7, n, 5)
+        rig.subscriptions.push(Push(7, n), 5)
     assert (feed.dropped, rig.dropped) == (3, [CHAT])
     assert unread(feed) == [3, 4]
     for n in range(3):
-        rig.subscriptions.push(7, n, 5)
+        rig.subscriptions.push(Push(7, n), 5)
     assert rig.dropped == [CHAT, CHAT]
 
 
@@ -236,9 +238,9 @@ def test_a_subscription_is_bounded_in_bytes() -> None:
     rig = Rig()
     feed = rig.subscribe(max_bytes=100)
     rig.confirm()
-    rig.subscriptions.push(7, "a", 60)
-    rig.subscriptions.push(7, "b", 60)
-    rig.subscriptions.push(7, "c", 600)
+    rig.subscriptions.push(Push(7, "a"), 60)
+    rig.subscriptions.push(Push(7, "b"), 60)
+    rig.subscriptions.push(Push(7, "c"), 600)
     assert unread(feed) == ["c"]
 
 
@@ -247,8 +249,8 @@ def test_a_watch_keeps_only_the_latest_value() -> None:
     rig = Rig()
     watch = rig.watch()
     rig.confirm(data=value(1, rev=1))
-    rig.subscriptions.push(7, value(2, rev=2), 5)
-    rig.subscriptions.push(7, value(3, rev=3), 5)
+    rig.subscriptions.push(Push(7, value(2, rev=2)), 5)
+    rig.subscriptions.push(Push(7, value(3, rev=3)), 5)
     assert [one.value for one in unread(watch)] == [3]
     assert watch.latest is not None
     assert watch.latest.value == 3
@@ -260,12 +262,12 @@ def test_a_watch_passes_over_older_values() -> None:
     watch = rig.watch()
     rig.confirm(data=value(5, at=600.0, rev=3))
     assert len(unread(watch)) == 1
-    rig.subscriptions.push(7, value(4, at=300.0, rev=9), 5)
-    rig.subscriptions.push(7, value(4, at=600.0, rev=3), 5)
+    rig.subscriptions.push(Push(7, value(4, at=300.0, rev=9)), 5)
+    rig.subscriptions.push(Push(7, value(4, at=600.0, rev=3)), 5)
     assert unread(watch) == []
-    rig.subscriptions.push(7, value(5, at=600.0, rev=3, final=True), 5)
+    rig.subscriptions.push(Push(7, value(5, at=600.0, rev=3, final=True)), 5)
     assert [one.final for one in unread(watch)] == [True]
-    rig.subscriptions.push(7, value(0, at=900.0, rev=0), 5)
+    rig.subscriptions.push(Push(7, value(0, at=900.0, rev=0)), 5)
     assert [one.at for one in unread(watch)] == [900.0]
 
 
@@ -274,7 +276,7 @@ def test_a_subscription_to_a_live_channel_gets_late_changes_too() -> None:
     rig = Rig()
     feed = rig.subscribe(LIKES)
     rig.confirm(data=value(5, at=600.0, rev=3))
-    rig.subscriptions.push(7, value(4, at=300.0, rev=9), 5)
+    rig.subscriptions.push(Push(7, value(4, at=300.0, rev=9)), 5)
     assert [data["at"] for data in unread(feed)] == [600.0, 300.0]
 
 
@@ -296,7 +298,7 @@ def test_what_the_server_says_on_subscribing_is_right() -> None:
     rig.confirm(data=value(500, rev=300))
     rig.subscriptions.disconnected()
     rig.confirm(data=value(0, rev=0))
-    rig.subscriptions.push(7, value(1, rev=1), 5)
+    rig.subscriptions.push(Push(7, value(1, rev=1)), 5)
     assert [one.value for one in unread(watch)] == [1]
 
 
@@ -317,5 +319,5 @@ def test_a_watch_passes_over_what_is_no_value(data: Any) -> None:
     watch = rig.watch()
     rig.confirm(data=value(5))
     unread(watch)
-    rig.subscriptions.push(7, data, 5)
+    rig.subscriptions.push(Push(7, data), 5)
     assert unread(watch) == []

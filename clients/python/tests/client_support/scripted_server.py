@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from http import HTTPStatus
 from ssl import SSLContext
 from types import TracebackType
@@ -41,6 +42,7 @@ class Conversation:
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
         self.binary = socket.subprotocol == MSGPACK
+        self._resumed: deque[Message] = deque()  # what hello has asked for
 
     async def receive(self, kind: str | None = None) -> Message:
         """Return the next message; it must be of this kind."""
@@ -66,6 +68,7 @@ class Conversation:
 
     async def answer(self, hello: Message, acked: int | None, **fields: Any) -> None:
         """Say welcome."""
+        self._resumed.extend(hello.get("subscriptions", ()))
         reply = {
             "id": hello["id"],
             "connection": "c1",
@@ -85,16 +88,22 @@ class Conversation:
         fields = {"retry": "never", "reason": name, **more}
         await self.send("error", id=message["id"], code=code, name=name, **fields)
 
-    async def confirm(self, number: int, data: Any = None) -> Message:
-        """Receive subscribe and confirm it; return the command."""
-        command = await self.receive("subscribe")
+    async def asked(self) -> Message:
+        """Return the next subscription that is asked for: with hello, or after it."""
+        if self._resumed:
+            return self._resumed.popleft()
+        return await self.receive("subscribe")
+
+    async def confirm(self, number: int, data: Any = None, **more: Any) -> Message:
+        """Confirm the next subscription that is asked for; return what asked for it."""
+        command = await self.asked()
         fields = {"channel": command["channel"], "number": number, "data": data}
-        await self.send("subscribed", id=command["id"], **fields)
+        await self.send("subscribed", id=command["id"], **{**fields, **more})
         return command
 
-    async def push(self, number: int, data: Any) -> None:
+    async def push(self, number: int, data: Any, **more: Any) -> None:
         """Send a publication."""
-        await self.send("push", channel=number, data=data)
+        await self.send("push", channel=number, data=data, **more)
 
     async def close(self, code: int = 1001, reason: str = "") -> None:
         """Close the connection."""
