@@ -11,19 +11,19 @@ from tests.engine.support import running
 
 pytestmark = pytest.mark.anyio
 
-CONTROL = Channel("@control")
+OWN = Channel("@test")
 
 
 async def test_a_listener_is_called_until_it_stops_listening() -> None:
     """Whoever publishes; the hub and its metrics know nothing of it."""
     async with running() as (node, _):
         subscriptions, heard = node.services.subscriptions, list[Publication]()
-        await subscriptions.listen(CONTROL, heard.append)
-        await node.parts.broker.publish(Publication(CONTROL, JSONText(b"1")))
+        await subscriptions.listen(OWN, heard.append)
+        await node.parts.broker.publish(Publication(OWN, JSONText(b"1")))
         await settle()
-        subscriptions.unlisten(CONTROL, heard.append)
+        subscriptions.unlisten(OWN, heard.append)
         await settle()
-        await node.parts.broker.publish(Publication(CONTROL, JSONText(b"2")))
+        await node.parts.broker.publish(Publication(OWN, JSONText(b"2")))
         await settle()
 
         assert [each.data for each in heard] == [b"1"]
@@ -36,10 +36,10 @@ async def test_who_could_not_listen_is_never_called() -> None:
         subscriptions, heard = node.services.subscriptions, list[Publication]()
         await node.parts.broker.aclose()
         with pytest.raises(BrokerUnavailable):
-            await subscriptions.listen(CONTROL, heard.append)
+            await subscriptions.listen(OWN, heard.append)
         await node.parts.broker.start()
-        await subscriptions.listen(CONTROL, heard.append)
-        await node.parts.broker.publish(Publication(CONTROL, JSONText(b"1")))
+        await subscriptions.listen(OWN, heard.append)
+        await node.parts.broker.publish(Publication(OWN, JSONText(b"1")))
         await settle()
 
         assert len(heard) == 1
