@@ -86,7 +86,7 @@ def _known(
                 key, f"there is no {what} {name!r}; {suggest(name, known)}"
             )
     if len(set(names)) < len(names):
-        yield ConfigError(key, f"names a {what} twice")
+        yield ConfigError(key, f"names the same {what} twice")
 
 
 def _is_local(url: str) -> bool:

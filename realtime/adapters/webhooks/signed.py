@@ -72,7 +72,7 @@ class SignedClient:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._clock = clock
-        self._client: httpx.AsyncClient | None = None
+        self._client = _client(timeout_s)
 
     async def post(self, id: str, body: bytes) -> bytes:
         """
@@ -95,9 +95,7 @@ class SignedClient:
 
     async def aclose(self) -> None:
         """Close the connections. Closing twice is harmless."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._client.aclose()
 
     async def _exchange(self, id: str, body: bytes) -> bytes:
         timestamp = str(int(self._clock.time()))
@@ -106,32 +104,10 @@ class SignedClient:
             TIMESTAMP: timestamp,
             ID: id,
         }
-        client = self._opened()
-        async with client.stream(
-            "POST", self.url, content=body, headers=headers
-        ) as response:
+        posted = self._client.stream("POST", self.url, content=body, headers=headers)
+        async with posted as response:
             _check(response)
             return await self._read(response)
-
-    def _opened(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                timeout=self._timeout_s,
-                follow_redirects=False,
-                limits=httpx.Limits(
-                    max_connections=MAX_CONNECTIONS,
-                    max_keepalive_connections=MAX_CONNECTIONS,
-                    keepalive_expiry=KEPT_S,
-                ),
-                headers={
-                    "Content-Type": "application/json",
-                    "Accept": "application/json",
-                    # Unpacking could make a gigabyte of a kilobyte.
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"realtime/{__version__}",
-                },
-            )
-        return self._client
 
     async def _read(self, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -143,6 +119,26 @@ class SignedClient:
                     response.status_code,
                 )
         return bytes(body)
+
+
+def _client(timeout_s: float) -> httpx.AsyncClient:
+    # Made once, before anybody waits: reading the certificates takes 0.1 s.
+    return httpx.AsyncClient(
+        timeout=timeout_s,
+        follow_redirects=False,
+        limits=httpx.Limits(
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEPT_S,
+        ),
+        headers={
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # Unpacking could make a gigabyte of a kilobyte.
+            "Accept-Encoding": "identity",
+            "User-Agent": f"realtime/{__version__}",
+        },
+    )
 
 
 def _check(response: httpx.Response) -> None:
