@@ -127,7 +127,7 @@ class Connection:
             self.dialect.frame_key,
             self._overflowed,
             self.id,
-            services.tally,
+            services.metrics.tally,
         )
         self.opened_at = services.clock.monotonic()
         services.connections.add(self)

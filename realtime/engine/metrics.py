@@ -29,6 +29,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.tally = FlowTally()  # of flows and outboxes, read when rendered
+        self.registry.register(_TallyCollector(self.tally))
         self._count_events()
         self._count_sockets()
         self._count_messages()
@@ -145,10 +147,6 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"realtime_{name}", text, labels, registry=self.registry)
-
-    def read_tally(self, tally: FlowTally) -> None:
-        """Add what flows and outboxes count, read when metrics are rendered."""
-        self.registry.register(_TallyCollector(tally))
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge whose value is asked for when metrics are rendered."""

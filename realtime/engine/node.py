@@ -24,7 +24,6 @@ from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.counters import CounterSet
 from realtime.core.events import EventRules
-from realtime.core.flow import DIRECT, Flow
 from realtime.core.limits import Rate
 from realtime.core.live import LiveValue
 from realtime.core.namespaces import NamespaceDefinition
@@ -50,8 +49,7 @@ from realtime.engine.orders import Orders
 from realtime.engine.people import People, PeopleSettings
 from realtime.engine.services import Services
 from realtime.engine.stats import Reading, Stats
-from realtime.engine.subscriber import FlowTally
-from realtime.engine.subscriptions import Missed, Subscription, Subscriptions
+from realtime.engine.subscriptions import Subscription, Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
 from realtime.errors import Unavailable
@@ -70,7 +68,6 @@ from realtime.types import (
     DeviceId,
     JSONText,
     NodeId,
-    Position,
     Publication,
     UserId,
 )
@@ -181,8 +178,7 @@ class Node:
     def _deliver(self) -> None:
         """Make what brings publications and values to subscribers."""
         parts = self.parts
-        self._hub = Hub(parts.clock, FlowTally(), self.metrics.deliveries.inc)
-        self.metrics.read_tally(self._hub.tally)
+        self._hub = Hub(parts.clock, self.metrics.tally, self.metrics.deliveries.inc)
         self.live = Live(
             parts.ledger,
             parts.counters,
@@ -255,7 +251,6 @@ class Node:
             keepalive=Keepalive(self.wheel, parts.limits),
             metrics=self.metrics,
             tasks=self._tasks,
-            tally=self._hub.tally,
             publish_rate=Rate.of(parts.limits.publish_rate),
         )
 
@@ -468,15 +463,9 @@ class Node:
         assert definition is not None, f"{counter} is not declared"
         return await self._listing.cells(definition, window, when, limit)
 
-    async def subscribe(
-        self,
-        channel: Channel,
-        subscriber: Subscriber,
-        flow: Flow = DIRECT,
-        since: Position | None = None,
-    ) -> Subscription | Missed:
+    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
         """Subscribe something that is not a connection. See ``Subscriptions``."""
-        return await self._subscriptions.subscribe(channel, subscriber, flow, since)
+        return await self._subscriptions.attend(channel, subscriber)
 
     def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
         """Undo ``subscribe``, by the canonical name that it returned."""

@@ -21,7 +21,6 @@ from realtime.engine.keeping import Keeping
 from realtime.engine.metrics import Metrics
 from realtime.engine.notify import Notify, nobody
 from realtime.engine.people import People
-from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriptions import Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
@@ -62,7 +61,6 @@ class Services:
     keepalive: Keepalive
     metrics: Metrics
     tasks: Tasks
-    tally: FlowTally
     connections: set[Connection] = field(default_factory=set)
     publish_rate: Rate | None = None  # of one connection; None: as often as it likes
     notify: Notify = nobody

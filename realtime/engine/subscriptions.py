@@ -18,7 +18,7 @@ from realtime.adapters.broker.port import Broker
 from realtime.clock import Clock
 from realtime.core.channels import LIVE, namespace_of
 from realtime.core.counters import CounterSet
-from realtime.core.flow import DIRECT, Flow
+from realtime.core.flow import DIRECT, Flow, flow_of
 from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.naming import LiveName, parse_live
 from realtime.core.stream_values import Entry, Want
@@ -33,6 +33,7 @@ from realtime.engine.wheel import Wheel
 from realtime.errors import UNAVAILABLE, CommandError, Unavailable
 from realtime.settings import HistorySettings
 from realtime.types import Channel, JSONText, Position, Publication, PublicationKind
+from realtime.wire.messages import Subscribe
 
 SERVER = "server"
 STATS = Channel("server:stats")
@@ -146,6 +147,19 @@ class Subscriptions:
         except Unavailable as exc:
             raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
         return self._join(channel, subscriber, flow, since)
+
+    async def attend(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+        """
+        Add *subscriber*, which asks for nothing, as the namespace offers it.
+
+        See ``subscribe``.
+        """
+        flow = DIRECT
+        if namespace_of(channel) != LIVE:
+            flow = flow_of(self._keeping.definition(channel), Subscribe(channel))
+        joined = await self.subscribe(channel, subscriber, flow)
+        assert isinstance(joined, Subscription), "nothing was missed"
+        return joined
 
     def _join(
         self,

@@ -12,7 +12,9 @@ told by ``event: end`` and says why. Whatever ends a stream, its subscriptions g
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from random import Random
 
 import orjson
@@ -29,14 +31,18 @@ from realtime.edges.http.errors import NOT_ACCEPTABLE
 from realtime.edges.http.fields import refuse
 from realtime.edges.http.host import Host
 from realtime.edges.http.reader import Reader
+from realtime.engine.directory import Facts
 from realtime.errors import (
+    DISCONNECTED,
+    ENDED_BY_BACKEND,
     EXPIRED_CLOSE,
     GOING_AWAY,
     SLOW,
     UNAVAILABLE,
+    CloseCode,
     CommandError,
 )
-from realtime.types import Channel, Publication
+from realtime.types import Channel, ConnectionId, Publication
 from realtime.wire.frames import FrameKey, PreparedPush
 
 KEEPALIVE_S = 15.0
@@ -113,7 +119,8 @@ class Live:
         channels = self._channels(request)
         for channel in channels:
             await self._host.hooks.channels.check_subscribe(caller.identity, channel)
-        return EventStream(self._host, self._streams, caller.identity, channels)
+        remote = "" if request.client is None else request.client.host
+        return EventStream(self._host, self._streams, caller.identity, channels, remote)
 
     def _channels(self, request: Request) -> Sequence[Channel]:
         found: dict[Channel, None] = {}
@@ -143,7 +150,9 @@ def _check_accept(header: str) -> None:
 
 
 class EventStream(Response):
-    """One stream, from its subscriptions to its end."""
+    """
+    One stream, from its subscriptions to its end; a ``Visitor`` of the directory.
+    """
 
     media_type = "text/event-stream"
 
@@ -153,16 +162,22 @@ class EventStream(Response):
         streams: Streams,
         identity: Identity,
         channels: Sequence[Channel],
+        remote: str,
     ) -> None:
+        self.id = ConnectionId(secrets.token_hex(8))
+        self.identity = identity
         self.status_code = 200
         self.background = None
         # Nginx would collect events until its buffer is full.
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no"})
         self._host = host
         self._streams = streams
-        self._identity = identity
+        self._remote = remote
+        self._since = host.parts.clock.time()
         self._channels = channels
-        self._reader = Reader(host.limits.max_outbox_bytes, host.parts.clock)
+        self._reader = Reader(
+            host.limits.max_outbox_bytes, host.parts.clock, host.metrics.tally
+        )
         self._joined: list[Channel] = []
         self._timers: dict[str, Timer] = {}
         self._writer: asyncio.Task[None] | None = None
@@ -171,7 +186,9 @@ class EventStream(Response):
         """Subscribe, answer, write until the end; errors before that are answers."""
         head = scope["method"] == "HEAD"
         self._streams.enter(self._reader)
+        self._host.directory.add_stream(self)
         try:
+            self._host.gate.check(self.identity)  # an order may have come meanwhile
             for channel in () if head else self._channels:
                 await self._join(channel)
             await send(
@@ -202,7 +219,42 @@ class EventStream(Response):
             timer.cancel()
         for channel in self._joined:
             self._host.unsubscribe(channel, self._reader)
+        self._host.directory.discard_stream(self)
         self._streams.leave(self._reader)
+
+    # -- what a backend may order; see engine.directory --------------------------
+
+    def facts(self) -> Facts:
+        """Say what may be told of this stream."""
+        since = round(self._since, 3)
+        return Facts(self.id, since, self._remote, "sse", len(self._joined))
+
+    def turn_out(
+        self, code: CloseCode, reason: str = "", error: CommandError | None = None
+    ) -> None:
+        """End it; the end says why."""
+        self._reader.finish(code)
+
+    def end_subscription(self, channel: Channel) -> bool:
+        """End a subscription and say so; end the stream with the last one."""
+        if channel not in self._joined:
+            return False
+        self._joined.remove(channel)
+        self._host.unsubscribe(channel, self._reader)
+        code = ENDED_BY_BACKEND
+        told = {"channel": channel, "code": code.code, "reason": code.meaning}
+        self._reader.push(b"event: unsubscribed\ndata: %b\n\n" % orjson.dumps(told))
+        if not self._joined:
+            self._reader.finish(DISCONNECTED)
+        return True
+
+    def renew(self, expires_at: float | None) -> bool:
+        """Set when the token expires, None: now; return whether there is a token."""
+        if self.identity.expires_at is None:
+            return False
+        self.identity = replace(self.identity, expires_at=expires_at or 0.0)
+        self._expect_expiry()
+        return True
 
     async def _run(self, receive: Receive, send: Send) -> None:
         """Write until the reader is finished or gone."""
@@ -247,7 +299,12 @@ class EventStream(Response):
     def _start_timers(self) -> None:
         clock = self._host.parts.clock
         self._timers["quiet"] = clock.call_later(KEEPALIVE_S, self._check_quiet)
-        expires_at = self._identity.expires_at
+        self._expect_expiry()
+
+    def _expect_expiry(self) -> None:
+        clock, expires_at = self._host.parts.clock, self.identity.expires_at
+        if "expiry" in self._timers:
+            self._timers["expiry"].cancel()
         if expires_at is not None:
             self._timers["expiry"] = clock.call_later(
                 max(expires_at - clock.time(), 0.0),
