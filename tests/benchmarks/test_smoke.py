@@ -15,6 +15,14 @@ LIMIT_S = 180
 pytestmark = pytest.mark.slow
 
 ROWS = {
+    "flow": [
+        "direct",
+        "one filter",
+        "batch 50 ms",
+        "latest by symbol 100 ms",
+        "latest 100 ms",
+        "own filters",
+    ],
     "fanout": ["C send", "socket", "hub", "hub_latest", "channel", "live"],
     "idle_memory": ["websockets", "live channels", "own channels"],
     "ingest": [
