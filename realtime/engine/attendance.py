@@ -149,7 +149,7 @@ class Attendance:
                 done.set_exception(exc)
             return
         self._tell_gone(channel, arrival.gone)
-        if arrival.first:
+        if arrival.first and late is None:  # else nobody was told that it had gone
             self._tell(channel, member, True)
         if done is not None and not done.done():
             done.set_result(arrival)
