@@ -121,7 +121,7 @@ def serve_flows(pipe: Connection) -> None:
     run_until_stopped(
         SimpleHost(
             lambda subprotocol, remote: _Peer(world),
-            limits=LimitSettings(hello_timeout_s=60),
+            limits=LimitSettings(hello_timeout_s=60, connect_rate=0),
         ),
         pipe.send,
     )

@@ -62,6 +62,6 @@ def serve_layers(pipe: Connection) -> None:
     hub, sockets = Hub(), list[Socket]()
     host = SimpleHost(
         lambda subprotocol, remote: _Peer(hub, sockets),
-        limits=LimitSettings(hello_timeout_s=60),
+        limits=LimitSettings(hello_timeout_s=60, connect_rate=0),
     )
     run_until_stopped(host, pipe.send)
