@@ -23,6 +23,8 @@ class Relayed:
         self.sent = b""  # by the client, the last part of it
         self.deaf = False  # what the server says does not reach the client
         self.mute = False  # what the client says does not reach the server
+        self.flows = asyncio.Event()  # while cleared, nobody reads what the server says
+        self.flows.set()
         self._client = client
 
     def cut(self) -> None:
@@ -91,6 +93,7 @@ class Relay:
             if not connection.deaf:
                 writer.write(data)
                 await writer.drain()
+            await connection.flows.wait()
 
         ways = [
             asyncio.create_task(_pump(reader, up)),

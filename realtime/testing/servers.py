@@ -244,6 +244,8 @@ class ValkeyServer:
         yield from ("--port", str(self.port), "--bind", HOST, "--save", "")
         yield from ("--dir", str(self._directory), "--logfile", "server.log")
         yield from ("--appendonly", appendonly, "--appendfsync", fsync)
+        # A master would wait 5 s for further replicas before it serves the first.
+        yield from ("--repl-diskless-sync-delay", "0")
         if self.password:
             yield from ("--requirepass", self.password)
         if self.bus_port:
@@ -292,13 +294,17 @@ class ValkeyServer:
 
 class ValkeyCluster:
     """
-    A cluster of masters without replicas that share the slots evenly.
+    A cluster of masters that share the slots evenly, each with so many *replicas*.
 
-    It is down while one of them is down, and whole again when that one is back.
+    Without replicas it is down while a master is down, and whole again when that one is
+    back. With them, one takes over some three seconds later.
     """
 
-    def __init__(self, masters: int = 3) -> None:
+    def __init__(self, masters: int = 3, replicas: int = 0) -> None:
         self.servers = [ValkeyServer(cluster=True) for _ in range(masters)]
+        self.replicas = [
+            ValkeyServer(cluster=True) for _ in range(masters * replicas)
+        ]  # each is of the master at its own place, counted round
 
     @property
     def url(self) -> str:
@@ -308,7 +314,7 @@ class ValkeyCluster:
 
     def start(self) -> Self:
         """
-        Start the masters, join them and wait until each calls the cluster whole.
+        Start the servers, join them and wait until each calls the cluster whole.
 
         Raises:
             ServerError: If that does not happen in time.
@@ -319,16 +325,35 @@ class ValkeyCluster:
             first, last = round(share * index), round(share * (index + 1)) - 1
             server.command("CLUSTER", "ADDSLOTSRANGE", first, last)
             server.command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+        for server in self.replicas:
+            server.start()
         for server in self.servers:
-            for other in self.servers:
+            for other in (*self.servers, *self.replicas):
                 if other is not server and other.bus_port:
                     server.command("CLUSTER", "MEET", HOST, other.port, other.bus_port)
         self.await_whole()
+        for index, server in enumerate(self.replicas):
+            self._replicate(server, self.servers[index % len(self.servers)])
         return self
 
     def await_whole(self, timeout_s: float = CLUSTER_TIMEOUT_S) -> None:
         """Wait until every master knows every other and all slots are served."""
         poll_until(self._is_whole, timeout_s, "the cluster is whole")
+
+    def _replicate(self, replica: ValkeyServer, master: ValkeyServer) -> None:
+        name = master.command("CLUSTER", "MYID").decode()
+
+        def is_known() -> bool:
+            return name in replica.command("CLUSTER", "NODES").decode()
+
+        def is_linked() -> bool:
+            return (
+                replica.facts("INFO", "replication").get("master_link_status") == "up"
+            )
+
+        poll_until(is_known, CLUSTER_TIMEOUT_S, "the replica knows its master")
+        replica.command("CLUSTER", "REPLICATE", name)
+        poll_until(is_linked, CLUSTER_TIMEOUT_S, "the replica has its master's data")
 
     def server_of(self, key: str) -> ValkeyServer:
         """Return the master that serves the slot of *key*."""
@@ -337,7 +362,7 @@ class ValkeyCluster:
 
     def close(self) -> None:
         """End every process. Closing twice is harmless."""
-        for server in self.servers:
+        for server in (*self.servers, *self.replicas):
             server.close()
 
     def __enter__(self) -> Self:
