@@ -13,6 +13,7 @@ from realtime.adapters.redis.address import parse_target
 from realtime.config.files import check_certificate, check_readable
 from realtime.config.hook_checks import hook_relations, hook_warnings
 from realtime.config.model import Config
+from realtime.config.people_checks import people_relations, people_warnings
 from realtime.config.schema import format_bytes
 from realtime.core.tokens import KeySet
 from realtime.edges.proxy import trusted_proxies
@@ -35,6 +36,7 @@ def relations(config: Config) -> Iterator[ConfigError]:
     yield from _sizes(config.limits)
     yield from _api_keys(config)
     yield from hook_relations(config.hooks, config.webhooks)
+    yield from people_relations(config.users, config.namespaces.keys())
 
 
 def _server(server: ServerSettings) -> Iterator[ConfigError]:
@@ -213,4 +215,5 @@ def warnings(config: Config) -> list[str]:
             "auth.jwks_url is not https: who can change its answer can make tokens"
         )
     found += hook_warnings(config.hooks, config.webhooks)
+    found += people_warnings(config.users, config.webhooks)
     return found

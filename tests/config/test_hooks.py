@@ -192,6 +192,7 @@ SOUND = {
     "webhooks.url": "http://127.0.0.1:8000/notices",
     "webhooks.secret": SECRET,
     "webhooks.events": ["user_online"],
+    "users.online": True,
 }
 
 
