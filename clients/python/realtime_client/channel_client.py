@@ -159,9 +159,10 @@ class ChannelClient(BaseClient):
         Publish to a channel; returns when the server has passed it on.
 
         If the connection is lost before the reply comes, or the server cannot now, it
-        is repeated for *retry_s* (0: never). It has a key, made up unless
-        *idempotency_key* is given, by which the server knows it again: it is published
-        once. Nothing is queued while there is no connection.
+        is repeated for *retry_s* (0: never; less than the 5 minutes, by default, for
+        which the server remembers). It has a key, made up unless *idempotency_key* is
+        given, by which the server knows it again: it is published once. Nothing is
+        queued while there is no connection.
 
         *tags* are what filters look at. With *exclude_self*, this client's own readers
         are not sent it. A *version* keeps an older state from replacing a newer one: it
@@ -179,11 +180,12 @@ class ChannelClient(BaseClient):
                 f"data: {size} bytes, the server takes {limits.max_publication_bytes}"
             )
             raise CommandError(*LIMIT_EXCEEDED, Retry.NEVER, reason, field="data")
-        fields: dict[str, Json] = {
-            "channel": channel,
-            "data": data,
-            "idempotency_key": idempotency_key or secrets.token_urlsafe(16),
-        }
+        key = idempotency_key
+        if key is None and retry_s > 0:
+            key = secrets.token_urlsafe(16)
+        fields: dict[str, Json] = {"channel": channel, "data": data}
+        if key is not None:
+            fields["idempotency_key"] = key
         if tags:
             fields["tags"] = dict(tags)
         if exclude_self:

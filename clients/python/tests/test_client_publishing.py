@@ -159,7 +159,7 @@ async def test_a_publication_may_be_made_once() -> None:
     async with scene() as it:
         client, conversation = await it.online()
         publishing = asyncio.ensure_future(client.publish("chat:lobby", 1, retry_s=0.0))
-        await conversation.receive("publish")
+        assert "idempotency_key" not in await conversation.receive("publish")
         conversation.cut()
         with pytest.raises(ConnectionLost):
             await publishing

@@ -8,11 +8,13 @@ import hmac
 import importlib.util
 import json
 import os
+import random
 import selectors
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,9 +38,7 @@ class RealServer:
         self._log = folder / "server.log"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -84,6 +84,20 @@ class RealServer:
             process.wait()
             assert process.stdout is not None
             process.stdout.close()
+
+
+def free_port() -> int:
+    """
+    Return a port that stays free while the server is down.
+
+    None that the system itself gives to outgoing connections, as it would sooner or
+    later.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def read_line(stream: IO[bytes], timeout_s: float) -> str:
