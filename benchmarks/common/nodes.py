@@ -12,6 +12,14 @@ import jwt
 
 from realtime.testing.processes import NodeProcess
 
+LIMITS = """
+[limits]
+connect_rate = 0
+publish_rate = 0
+
+"""
+"""Nobody is held back: what is measured is what it costs, not what is allowed."""
+
 SECRET = "a secret of the benchmarks, thirty-two bytes or more"
 
 
@@ -34,7 +42,7 @@ def serving(
     config: str, nodes: int = 1, redis: str | None = None
 ) -> Iterator[list[NodeProcess]]:
     """Run ``realtime serve`` with *config*, closed but for the tokens made here."""
-    text = f'[auth]\nhmac_secret = "{SECRET}"\n\n[namespaces.bench]\n\n{config}'
+    text = f'[auth]\nhmac_secret = "{SECRET}"\n\n[namespaces.bench]\n\n{LIMITS}{config}'
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / "realtime.toml"
