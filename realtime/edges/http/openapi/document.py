@@ -5,6 +5,7 @@ from __future__ import annotations
 from realtime.edges.http.openapi import (
     counters,
     events,
+    history,
     live,
     ops,
     orders,
@@ -42,6 +43,7 @@ def document(facts: Facts, dashboard: bool) -> Json:
             **events.paths(facts),
             **counters.paths(facts),
             **publish.paths(facts),
+            **history.paths(facts),
             **presence.paths(facts),
             **live.paths(facts),
             **orders.paths(facts),
@@ -54,6 +56,7 @@ def document(facts: Facts, dashboard: bool) -> Json:
                 **events.SCHEMAS,
                 **counters.SCHEMAS,
                 **publish.SCHEMAS,
+                **history.SCHEMAS,
                 **presence.SCHEMAS,
                 **orders.SCHEMAS,
                 **ops.SCHEMAS,

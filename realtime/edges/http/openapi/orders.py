@@ -184,7 +184,8 @@ def _user_paths(facts: Facts) -> Json:
 
 
 def _revoke(name: str, whose: str, more: Json) -> Json:
-    fields: Json = {"issued_before": left_out(_INSTANT), "for": left_out(_FOR)}
+    before: Json = {**_INSTANT, "description": "Seconds since 1970, until now."}
+    fields: Json = {"issued_before": left_out(before), "for": left_out(_FOR)}
     return _order(
         name,
         f"Revoke {whose} tokens",
