@@ -44,8 +44,14 @@ class Once:
 ALWAYS = Once()
 
 
-def author_of(identity: Identity) -> str:
-    """Say whose idempotency keys these are: nobody can use up another's."""
+def author_of(identity: Identity, backend: str | None = None) -> str:
+    """
+    Say whose idempotency keys these are: nobody can use up another's.
+
+    *backend* is the name of the API key, when there is one.
+    """
+    if backend is not None:
+        return f"backend:{backend}"
     if identity.user is not None:
         return f"user:{identity.user}"
     return identity.kind.value

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from realtime.adapters.broker.port import Placed
 from realtime.clock import Clock
 from realtime.core.access import Access, Identity
 from realtime.core.counters import CounterSet
+from realtime.core.flow import DIRECT, Flow
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.engine.administration import Administration
@@ -18,9 +20,10 @@ from realtime.engine.directory import Directory
 from realtime.engine.gate import Gate
 from realtime.engine.hooks import Hooks
 from realtime.engine.hub import Subscriber
+from realtime.engine.keeping import ALWAYS, Keeping, Once
 from realtime.engine.metrics import Metrics
 from realtime.engine.people import People
-from realtime.engine.subscriptions import Subscription
+from realtime.engine.subscriptions import Missed, Subscription
 from realtime.settings import (
     ApiKey,
     AuthSettings,
@@ -28,7 +31,7 @@ from realtime.settings import (
     LimitSettings,
     ServerSettings,
 )
-from realtime.types import Channel, DeviceId, JSONText, UserId
+from realtime.types import Channel, DeviceId, JSONText, Position, UserId
 
 
 class Authenticator(Protocol):
@@ -142,8 +145,25 @@ class Host(Protocol):
             LedgerUnavailable: If the ledger does not answer.
         """
 
-    async def publish(self, channel: Channel, data: JSONText) -> None:
-        """Hand one publication to the broker. Raises Unavailable."""
+    @property
+    def keeping(self) -> Keeping:
+        """What channels keep."""
+
+    async def publish(
+        self,
+        channel: Channel,
+        data: JSONText,
+        *,
+        tags: Mapping[str, str] | None = None,
+        once: Once = ALWAYS,
+    ) -> Placed:
+        """
+        Hand one publication to the broker.
+
+        Raises:
+            CommandError: NOT_AVAILABLE for a version where no history is kept.
+            Unavailable: If the broker does not answer.
+        """
 
     async def read_live(self, name: LiveName, at: float | None) -> LiveValue:
         """A counter's value now or at *at*. Raises LedgerUnavailable."""
@@ -153,9 +173,17 @@ class Host(Protocol):
     ) -> list[tuple[dict[str, str], int | float | None]]:
         """At most *limit* combinations and their values. Raises LedgerUnavailable."""
 
-    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+    async def subscribe(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow = DIRECT,
+        since: Position | None = None,
+    ) -> Subscription | Missed:
         """
         Add *subscriber*, which must not be subscribed to this channel already.
+
+        More than one page after *since*: the first, and nobody is subscribed.
 
         Raises:
             CommandError: BAD_CHANNEL, UNKNOWN_CHANNEL or UNAVAILABLE.

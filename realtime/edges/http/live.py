@@ -32,6 +32,7 @@ from realtime.edges.http.fields import refuse
 from realtime.edges.http.host import Host
 from realtime.edges.http.reader import Reader
 from realtime.engine.directory import Facts
+from realtime.engine.subscriptions import Subscription
 from realtime.errors import (
     DISCONNECTED,
     ENDED_BY_BACKEND,
@@ -207,6 +208,7 @@ class EventStream(Response):
 
     async def _join(self, channel: Channel) -> None:
         joined = await self._host.subscribe(channel, self._reader)
+        assert isinstance(joined, Subscription)  # it asked for nothing that was missed
         self._joined.append(joined.channel)
         if joined.data is not None:
             first = PreparedPush(

@@ -12,6 +12,7 @@ from realtime.edges.http.body import Bodies
 from realtime.edges.http.counters import Counters
 from realtime.edges.http.description import Description
 from realtime.edges.http.events import Events
+from realtime.edges.http.history import Histories
 from realtime.edges.http.host import Host
 from realtime.edges.http.live import Live, Streams
 from realtime.edges.http.ops import Ops
@@ -35,6 +36,11 @@ def table(host: Host, streams: Streams) -> list[Route]:
         Route("/v1/devices/{device}", events.mark),
         Route("/v1/publish", publishing.publish, methods=["POST"]),
         Route("/v1/broadcast", publishing.broadcast, methods=["POST"]),
+        Route(
+            "/v1/channels/{channel:path}/history",
+            Histories(host, callers).handle,
+            methods=["GET", "DELETE"],
+        ),
         Route("/v1/channels/{channel:path}/presence/stats", presence.stats),
         Route("/v1/channels/{channel:path}/presence", presence.members),
         Route("/v1/users/online", presence.who_is_online, methods=["POST"]),

@@ -65,6 +65,7 @@ NAMESPACES = (
     NamespaceDefinition("chat"),
     NamespaceDefinition("news", Rule.USER, Rule.TOKEN),
     NamespaceDefinition("lobby", Rule.ANYONE, Rule.ANYONE),
+    NamespaceDefinition("log", Rule.ANYONE, Rule.TOKEN, history_size=5),
     NamespaceDefinition("room", Rule.ANYONE, presence=True, join_leave=True),
 )
 
@@ -296,6 +297,7 @@ async def running(
             events=events,
             probe_s=2.0,
             counters=counters,
+            namespaces={one.name: one for one in NAMESPACES},
             access=Access({one.name: one for one in NAMESPACES}, counters, events),
             authenticator=Authenticator(
                 auth, StaticKeys(KeySet.configured(auth)), clock, dev=server.dev

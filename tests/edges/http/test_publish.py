@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from realtime.adapters.broker.port import PublishOptions
 from realtime.errors import BrokerUnavailable
 from realtime.settings import LimitSettings
 from realtime.testing.clock import settle
@@ -65,6 +68,64 @@ async def test_a_user_publishes_what_is_granted(
     assert answer.status == status
 
 
+async def test_what_is_kept_is_answered_with_its_place(world: World) -> None:
+    """Offsets grow by one; channels without a history have none."""
+    answers = [
+        await world.post("/v1/publish", {"channel": "log:a", "data": n}, KEY)
+        for n in range(2)
+    ]
+    first, second = (answer.json for answer in answers)
+    assert (first["published"], first["offset"], second["offset"]) == (1, 1, 2)
+    assert first["epoch"] == second["epoch"]
+
+
+async def test_a_key_makes_repeating_safe(world: World) -> None:
+    """The second time nothing is published; the same key of another is another."""
+    body = {"channel": "log:a", "data": 1, "idempotency_key": "order-1"}
+    first = await world.post("/v1/publish", body, KEY)
+    again = await world.post("/v1/publish", body, KEY)
+    other = await world.post("/v1/publish", body, bearer(token(publish=["log:*"])))
+    assert (again.json["published"], again.json["skipped"]) == (0, "duplicate")
+    assert again.json["offset"] == first.json["offset"] == 1
+    assert (other.json["published"], other.json["offset"]) == (1, 2)
+
+
+async def test_a_version_that_is_not_newer_is_not_published(world: World) -> None:
+    """It needs a history, where the last version is kept."""
+
+    async def publish(channel: str, version: int) -> Any:
+        body = {"channel": channel, "data": version, "version": version}
+        return await world.post("/v1/publish", body, KEY)
+
+    made = [(await publish("log:a", version)).json for version in (3, 2, 3, 4)]
+    refused = await publish("chat:42", 1)
+    assert [one["published"] for one in made] == [1, 0, 0, 1]
+    assert [one.get("skipped") for one in made] == [None, "stale", "stale", None]
+    assert (refused.status, refused.error["field"]) == (404, "version")
+
+
+async def test_tags_go_with_a_publication(world: World) -> None:
+    """Tags are short strings, and few."""
+    stream = world.open("GET", "/v1/live?channel=chat:42", KEY)
+    await settle()
+    body = {"channel": "chat:42", "data": 1, "tags": {"lang": "fr"}}
+    await world.post("/v1/publish", body, KEY)
+    await settle()
+    wrong = await world.post("/v1/publish", {**body, "tags": {"lang": 1}}, KEY)
+    assert '"tags":{"lang":"fr"}' in stream.body.decode()
+    assert (wrong.status, wrong.error["field"]) == (400, "tags.lang")
+
+
+async def test_a_broadcast_tells_the_places(world: World) -> None:
+    """Of the channels that have one, and where it was skipped."""
+    body = {"channels": ["log:a", "chat:1"], "data": 1, "idempotency_key": "k"}
+    first = (await world.post("/v1/broadcast", body, KEY)).json
+    again = (await world.post("/v1/broadcast", body, KEY)).json
+    assert (first["published"], again["published"]) == (2, 0)
+    assert [one["channel"] for one in first["placed"]] == ["log:a"]
+    assert [one["skipped"] for one in again["placed"]] == ["duplicate"] * 2
+
+
 async def test_a_large_publication_is_over_a_limit() -> None:
     """Data over max_publication_bytes is refused with the limit."""
     async with running(limits=LimitSettings(max_publication_bytes=16)) as world:
@@ -83,7 +144,7 @@ async def test_a_silent_broker_is_503(
     assert (answer.status, answer.error["name"]) == (503, "unavailable")
 
 
-async def unavailable(channel: Channel, publication: Publication) -> None:
+async def unavailable(publication: Publication, options: PublishOptions) -> None:
     """Stands in for a broker that is gone."""
     raise BrokerUnavailable("Redis does not answer")
 
@@ -122,9 +183,9 @@ async def test_a_broadcast_gives_up_on_a_silent_broker(
     """After the first channel that could not be handed over, no other is tried."""
     tried: list[Channel] = []
 
-    async def publish(channel: Channel, publication: Publication) -> None:
-        tried.append(channel)
-        await unavailable(channel, publication)
+    async def publish(publication: Publication, options: PublishOptions) -> None:
+        tried.append(publication.channel)
+        await unavailable(publication, options)
 
     monkeypatch.setattr(world.adapters.broker, "publish", publish)
     channels = ["chat:1", "chat:2", "nowhere:1"]
