@@ -14,7 +14,25 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from realtime import __version__
-from realtime.cli import check, presence, publish, replay, serve, token, track, watch
+from realtime.cli import (
+    block,
+    blocks,
+    channels,
+    check,
+    connections,
+    disconnect,
+    nodes,
+    presence,
+    publish,
+    replay,
+    revoke,
+    serve,
+    token,
+    track,
+    unblock,
+    unsubscribe,
+    watch,
+)
 from realtime.errors import ConfigError, RealtimeError
 
 EXIT_OK = 0
@@ -58,6 +76,15 @@ COMMANDS: tuple[Command, ...] = (
     presence,
     watch,
     replay,
+    nodes,
+    channels,
+    connections,
+    disconnect,
+    unsubscribe,
+    block,
+    unblock,
+    blocks,
+    revoke,
 )
 
 

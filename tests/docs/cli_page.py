@@ -28,10 +28,11 @@ or by the variable `REALTIME_CONFIG`, or else from `./realtime.toml`; then from
 variables such as `REALTIME_SERVER__PORT=8081`; then from the command line. See
 [Configuration](configuration.md).
 
-**Commands that talk to a running server** (`track`, `publish`, `watch`, `replay`) take
-its address from `--url` or `REALTIME_URL`, and an API key or a token from `--key` or
-`REALTIME_KEY`. The variable is the better place for a key: what stands on a command
-line, other users of the machine can see.
+**Commands that talk to a running server** (`track` and all after it) take its address
+from `--url` or `REALTIME_URL`, and an API key or a token from `--key` or
+`REALTIME_KEY`; those from `nodes` on need an API key, or `--dev`. The variable is the
+better place for a key: what stands on a command line, other users of the machine can
+see.
 
 | exit code | |
 |---|---|
@@ -46,6 +47,10 @@ NOTES = {
 It prints the address of its page when it listens. It stops in good order on Ctrl-C or
 SIGTERM: clients are told to come back elsewhere, and events that wait are committed.
 More in [Deploy](../howto/deploy.md) and [Scale](../howto/scale.md).""",
+    "nodes": "The same by HTTP: [Orders](http.md#orders).",
+    "block": "More in [Moderate](../howto/moderate.md#block).",
+    "revoke": "More in [Moderate](../howto/moderate.md#revoke).",
+    "disconnect": "More in [Moderate](../howto/moderate.md#disconnect).",
     "token": "More in [Make tokens](../howto/tokens.md).",
     "replay": "More in [Replay history](../howto/replay.md).",
 }

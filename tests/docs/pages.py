@@ -130,7 +130,8 @@ def commands() -> list[tuple[str, list[str]]]:
 
 _CALL = re.compile(
     r"(?:^|[=\s/$(\"])realtime"
-    r"(?= (?:serve|check|token|track|publish|watch|replay)\b)"
+    r"(?= (?:serve|check|token|track|publish|watch|presence|replay|nodes|channels"
+    r"|connections|disconnect|unsubscribe|block|unblock|blocks|revoke)\b)"
 )
 
 
