@@ -16,45 +16,22 @@ nothing came makes it quiet again.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from realtime.clock import Clock, Timer
 from realtime.core.flow import Flow
 from realtime.core.namespaces import Overflow
 from realtime.engine.deliveries import Dropping, Merging, Plain
 from realtime.engine.fanout import Delivery, Fanout, Line
+from realtime.engine.held import Held, Stand, by_news, chunks
 from realtime.engine.subscriber import Droppable, FlowTally, Part, Subscriber
 from realtime.types import Channel, PublicationKind
 from realtime.wire.frames import FrameKey, PreparedPush
-
-JOIN_BYTES = 64 * 1024
-"""Frames that leave together are joined up to about this size."""
 
 _MESSAGE, _GAP = PublicationKind.MESSAGE, PublicationKind.GAP
 
 HELD_BYTES = 256
 """What a publication takes while it is held, beside its data."""
-
-
-class Held(NamedTuple):
-    """A publication that waits for its time; numbers grow in the order of coming."""
-
-    number: int
-    push: PreparedPush
-
-
-class Stand(NamedTuple):
-    """Where a subscriber stood when it joined a group in which something waited."""
-
-    held: int
-    after: int
-
-    def misses(self, held: Held) -> bool:
-        """Whether *held* is news to it."""
-        position = held.push.publication.position
-        if position is not None:
-            return position.offset > self.after
-        return held.number > self.held
 
 
 class Place(Protocol):
@@ -198,7 +175,7 @@ class Group:
         others = [one for one in self.members if one not in fresh]
         if others:
             sent = self._write(pushes, others)
-        for news, some in _by_news(held, fresh).items():
+        for news, some in by_news(held, fresh).items():
             sent += self._write(news, some)
         return sent
 
@@ -240,7 +217,7 @@ class Group:
             return 0
         frames = [push.frame(self.key) for push in pushes]
         at = 0
-        for count in _chunks(frames):
+        for count in chunks(frames):
             some = slice(at, at + count)
             delivery = self._delivery(pushes[some], frames[some])
             self._works.fanout.write(self._topic, delivery, subscribers)
@@ -272,30 +249,3 @@ class Group:
         value = self.flow.key_of(publication)
         moves = self.flow.by is not None and publication.position is not None
         return Part(frame, (self._topic.number, value, self._gaps), moves)
-
-
-def _by_news(
-    held: Sequence[Held], fresh: dict[Subscriber, Stand]
-) -> dict[tuple[PreparedPush, ...], list[Subscriber]]:
-    """Sort new subscribers by what is news to them, so that it is joined once."""
-    stands: dict[Stand, list[Subscriber]] = {}
-    for subscriber, stand in fresh.items():
-        stands.setdefault(stand, []).append(subscriber)
-    found: dict[tuple[PreparedPush, ...], list[Subscriber]] = {}
-    for stand, subscribers in stands.items():
-        news = tuple(one.push for one in held if stand.misses(one))
-        if news:
-            found.setdefault(news, []).extend(subscribers)
-    return found
-
-
-def _chunks(frames: Sequence[bytes]) -> Sequence[int]:
-    """Return how many frames go into each write, so that none grows very large."""
-    counts, size = [0], 0
-    for frame in frames:
-        if size >= JOIN_BYTES:
-            counts.append(0)
-            size = 0
-        counts[-1] += 1
-        size += len(frame)
-    return counts

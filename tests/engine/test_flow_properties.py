@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.core.filters import compile_filter
@@ -201,6 +201,7 @@ class Model:
 
 @pytest.mark.parametrize("overflow", Overflow)
 @pytest.mark.parametrize("name", FLOWS)
+@settings(max_examples=50)
 @given(steps=st.lists(STEPS, max_size=60))
 def test_what_arrives_is_a_legal_result_of_the_flow(
     name: str, overflow: Overflow, steps: list[tuple[str, Any, Any]]

@@ -101,6 +101,15 @@ async def test_changes_are_pushed(world: World) -> None:
     assert values == [0, 2]
 
 
+async def test_a_stream_has_the_flow_of_the_namespace(world: World) -> None:
+    """Publications that the namespace merges are merged here, too."""
+    stream = await watch(world, "prices:1")
+    for value in range(5):
+        await publish(world, "prices:1", b"%d" % value)
+    await world.clock.elapse(1.0)
+    assert [data["data"] for _, data in parse(stream.body)] == [0, 4]
+
+
 async def test_a_name_in_another_order_is_the_same_channel(world: World) -> None:
     """Channels are watched by their canonical name, and once each."""
     other = "live:likes;window=total;post=42"

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from realtime.edges.http.reader import Reader
+from realtime.engine.subscriber import Droppable, Part
 from realtime.errors import GOING_AWAY, SLOW
 from realtime.testing.clock import ManualClock
+from realtime.types import Channel, Position
 
 pytestmark = pytest.mark.anyio
 
@@ -113,3 +115,49 @@ async def test_a_late_listener_hears_of_the_end() -> None:
     one.finish(SLOW)
     one.when_finished(lambda: ends.append(one.end))
     assert ends == [SLOW]
+
+
+def droppable(offset: int) -> Droppable:
+    """A publication of a channel whose slow readers lose some."""
+    return Droppable(Channel("feed:a"), 3, 1, Position(offset, "e1"))
+
+
+async def test_what_may_be_dropped_is_replaced_by_a_gap() -> None:
+    """Told with the next chunk, after what waits; the reader goes on."""
+    one = reader(max_bytes=100)
+    for offset in range(1, 10):
+        one.push_droppable(droppable(offset), b"x" * 40)
+    one.push(b"answer")
+    assert one.waiting_bytes <= 100
+    chunk = one.take()
+    one.taken()
+    one.push_droppable(droppable(10), b"next")
+
+    gap = b'event: gap\ndata: {"channel":"feed:a","offset":9,"epoch":"e1"}\n\n'
+    assert chunk == b"answer" + gap
+    assert one.take() == b"next"
+    assert one.end is None
+
+
+async def test_of_what_may_be_merged_the_latest_waits() -> None:
+    """Key by key; what has no key waits in order."""
+    one = reader()
+    for value in (b"1", b"2"):
+        parts = [
+            Part(b"[btc %b]" % value, (3, "BTC", 0), False),
+            Part(b"[eth %b]" % value, (3, "ETH", 0), False),
+            Part(b"[join]", None, False),
+        ]
+        one.push_merged(parts, b"all of them")
+
+    assert one.take() == b"[btc 2][eth 2][join][join]"
+
+
+async def test_what_cannot_be_merged_ends_the_reader() -> None:
+    """Like anything else for which there is no room."""
+    one = reader(max_bytes=30)
+    parts = [Part(b"0123456789", (3, str(at), 0), False) for at in range(5)]
+    one.push_merged(parts, b"all of them")
+
+    assert one.end is SLOW
+    assert one.waiting_bytes == 0
