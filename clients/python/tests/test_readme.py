@@ -20,6 +20,7 @@ SAID = [
     "acknowledged up to 1\n",
     "live:likes;post=42;window=total is 2",
     "hello\n",
+    "{'text': 'hello'} Position(offset=2, epoch='",
     "connecting  \nonline  \nround trip: 0.",
 ]
 
