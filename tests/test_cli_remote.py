@@ -27,6 +27,13 @@ from tests.faults.support import (
 )
 
 CONFIG = f"""{BASE}
+[history]
+max_page = 3
+
+[namespaces.log]
+subscribe = "user"
+history_size = 100
+
 [counters.fans]
 event = "like"
 measure = "unique"
@@ -127,7 +134,54 @@ def test_a_server_that_is_not_there_is_named(run: Run) -> None:
     assert err.startswith(f"realtime: {url} cannot be reached: ")
 
 
-# -- publish ---------------------------------------------------------------------------
+# -- publish and history ---------------------------------------------------------------
+
+
+def test_history_prints_what_is_kept(run: Run) -> None:
+    """From the oldest on, the newest alone, over more than a page; or removes it."""
+    for number in range(7):
+        words = ("publish", "log:cli", number, "--tag", "lang=fr", "--version", number)
+        assert run(*words)[0] == 0
+    all_of_it = [json.loads(line) for line in run("history", "log:cli")[1].splitlines()]
+    last = run("history", "log:cli", "--last", 5)[1].splitlines()
+    forgotten = run("history", "log:cli", "--forget")
+    nothing = run("history", "log:cli")
+
+    assert [one["data"] for one in all_of_it] == list(range(7))
+    assert all_of_it[0]["tags"] == {"lang": "fr"}
+    assert [json.loads(line)["offset"] for line in last] == [3, 4, 5, 6, 7]
+    assert forgotten == (0, "removed what log:cli has kept\n", "")
+    assert nothing == (0, "", "")
+
+
+def test_publish_says_what_was_skipped(run: Run) -> None:
+    """Because it was published before, or is not newer."""
+    first = run("publish", "log:once", 1, "--once", "a", "--version", 3)
+    again = run("publish", "log:once", "log:other", 1, "--once", "a")
+    older = run("publish", "log:once", 1, "--version", 2)
+
+    assert first == (0, "published on log:once\n", "")
+    assert again[1] == (
+        "published on log:other\nnot published on log:once: duplicate\n"
+    )
+    assert older == (0, "not published on log:once: stale\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["chat:a"], "realtime: not_available: "),
+        (["log:a", "--last", "0"], "realtime: --last is 0; "),
+    ],
+)
+def test_history_says_in_one_line_what_is_wrong(
+    run: Run, words: list[str], sentence: str
+) -> None:
+    """On standard error, with exit code 1."""
+    code, out, err = run("history", *words)
+
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(sentence)
 
 
 def test_publish_reaches_every_channel(node: NodeProcess, run: Run) -> None:

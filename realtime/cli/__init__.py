@@ -21,6 +21,7 @@ from realtime.cli import (
     check,
     connections,
     disconnect,
+    history,
     nodes,
     presence,
     publish,
@@ -73,6 +74,7 @@ COMMANDS: tuple[Command, ...] = (
     token,
     track,
     publish,
+    history,
     presence,
     watch,
     replay,
@@ -114,13 +116,21 @@ def _fail(exc: RealtimeError, code: int) -> int:
     return code
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Has a column for the longest command: argparse forgets that they are indented."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        self._action_max_length = max(self._action_max_length, len("unsubscribe") + 4)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
         description="A real-time push server: events up, live counters and messages "
         "down.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument(
         "--version", action="version", version=f"realtime {__version__}"
