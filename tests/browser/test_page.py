@@ -211,6 +211,34 @@ def test_it_comes_back_after_a_crash(
     window.complaints.clear()
 
 
+def test_it_leaves_when_it_is_asked_to(
+    serve: Callable[..., Server], window: Window
+) -> None:
+    """A server that stops in an orderly way is left at once, and come back to."""
+    server = serve("--demo")
+    page = window.open(server.url)
+    expect_live(page)
+    page.evaluate(
+        """() => {
+            const close = WebSocket.prototype.close;
+            window.closes = [];
+            WebSocket.prototype.close = function (code) {
+                window.closes.push(code);
+                close.call(this, code);
+            };
+        }"""
+    )
+    server.stop()
+    expect(page.locator("#state")).to_contain_text("Reconnecting")
+    assert page.evaluate("window.closes[0]") == 1000
+    server.start()
+    expect_live(page)
+    expect_moving(page, "live:quakes;window=total")
+    refused = [text for text in window.complaints if "ERR_CONNECTION" in text]
+    assert refused == window.complaints
+    window.complaints.clear()
+
+
 def production(folder: Path) -> str:
     """Write a configuration that lets nobody in without a token; return its path."""
     path = folder / "realtime.toml"

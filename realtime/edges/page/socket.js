@@ -1,7 +1,9 @@
 // The native protocol (docs/reference/protocol.md) as a page needs it: hello, subscribe, track.
 //
-// One Link is one session that outlives its sockets: it comes back by itself with full jitter,
-// subscribes again, and sends events again, under their old numbers, until acknowledged.
+// One Link is one session that outlives its sockets: it comes back by itself with full jitter, or
+// when the server's goodbye said so, subscribes again with hello, and sends events again, under
+// their old numbers, until acknowledged. It shows values, of which only the latest matters, so it
+// keeps no positions. Messages of a type that it does not know are passed over.
 
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 20_000;
@@ -9,7 +11,9 @@ const QUIET_MS = 15_000; // nothing heard for so long: ask
 const DEAF_MS = 25_000; // still nothing: the socket is dead, whatever the browser thinks
 const STABLE_MS = 5_000; // a session that lived so long starts the back-off anew
 
-const UNAUTHORIZED = new Set([4501, 4502]);
+const UNAUTHORIZED = new Set([4501, 4502, 4506]); // another token may help
+const BAD_TOKEN = new Set([104, 105, 119]); // the same, as errors of hello
+const UNAVAILABLE = 114; // the server asks for another hello on the same socket
 const FINAL = new Set([1002, 1007, 1009]);
 
 /** Whether a close code means that coming back unchanged is of no use. */
@@ -97,9 +101,13 @@ export class Link {
   }
 
   #ask(channel) {
+    this.#send({ type: "subscribe", ...this.#wanted(channel) });
+  }
+
+  #wanted(channel) {
     const id = this.#id();
     this.asked.set(id, channel);
-    this.#send({ type: "subscribe", id, channel });
+    return { id, channel };
   }
 
   #unsubscribe(channel, listener) {
@@ -122,6 +130,9 @@ export class Link {
     const hello = { type: "hello", id: 0, sent_at: seconds(), client: "page" };
     if (this.token) hello.token = this.token;
     if (this.device) Object.assign(hello, { device: this.device.id, secret: this.device.secret, acked: this.acked });
+    this.asked.clear();
+    this.early = new Set(this.subscriptions.keys());
+    if (this.early.size) hello.subscriptions = [...this.early].map((channel) => this.#wanted(channel));
     this.#send(hello);
   }
 
@@ -135,6 +146,7 @@ export class Link {
       ack: () => this.#ack(message.acked, message.rejected ?? []),
       slow_down: () => setTimeout(() => this.#resend(message.first), message.retry_after_s * 1000),
       token_expired: () => this.#unauthorized(),
+      goodbye: () => this.#leave(message.after_s),
       error: () => this.#error(message),
     };
     handlers[message.type]?.();
@@ -145,8 +157,9 @@ export class Link {
     this.openedAt = Date.now();
     this.onState({ state: "open", node, version });
     for (const channel of this.subscriptions.keys()) {
-      this.#ask(channel);
+      if (!this.early.delete(channel)) this.#ask(channel); // the others went with hello
     }
+    for (const channel of this.early) this.#send({ type: "unsubscribe", id: this.#id(), channel });
     if (acked !== undefined) this.#ack(acked, []);
     if (this.unacked.length) this.#resend(this.unacked[0].seq);
   }
@@ -191,11 +204,25 @@ export class Link {
     }
   }
 
-  #error({ id, name, code, reason, expected, retry_after_s: delayS }) {
-    if (id === 0 && (code === 104 || code === 105)) return this.#unauthorized();
-    if (this.asked.has(id)) return this.#denied(this.asked.get(id), reason);
+  #error({ id, name, code, retry, reason, expected, retry_after_s: delayS }) {
+    if (id === 0 && BAD_TOKEN.has(code)) return this.#unauthorized();
+    if (id === 0 && code === UNAVAILABLE) return this.#later(delayS ?? 1, () => this.#hello());
+    if (this.asked.has(id)) return this.#refused(id, retry, reason, delayS);
     if (name === "gap") return this.#resend(expected);
     console.warn(`${code} ${name}: ${reason}`, delayS ?? "");
+  }
+
+  #refused(id, retry, reason, delayS = 1) {
+    const channel = this.asked.get(id);
+    this.asked.delete(id);
+    if (retry !== "later") return this.#denied(channel, reason);
+    this.#later(delayS, () => this.subscriptions.has(channel) && this.#ask(channel));
+  }
+
+  /** Do something after a delay, if it is still the same connection then. */
+  #later(delayS, action) {
+    const socket = this.socket;
+    setTimeout(() => socket === this.socket && action(), delayS * 1000 * (1 + Math.random()));
   }
 
   #unauthorized() {
@@ -230,7 +257,17 @@ export class Link {
     if (UNAUTHORIZED.has(code)) return this.onState({ state: "unauthorized" });
     if (isFinal(code)) return this.onState({ state: "refused", reason: reason || String(code) });
     const ceilingMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.attempts++);
-    const delayMs = Math.random() * ceilingMs; // full jitter: a crowd comes back spread out
+    this.#wait(Math.random() * ceilingMs); // full jitter: a crowd comes back spread out
+  }
+
+  /** The server is about to close, and has spread its clients over time: nothing has failed. */
+  #leave(afterS) {
+    this.#drop();
+    this.attempts = 0;
+    this.#wait(afterS * 1000);
+  }
+
+  #wait(delayMs) {
     this.onState({ state: "waiting", delayMs });
     this.retryTimer = setTimeout(() => this.connect(), delayMs);
   }
