@@ -4,7 +4,7 @@ The contract suite of brokers: every form must pass it.
 Subclass ``BrokerContract`` in a test module, with the anyio plugin, and provide the
 fixture ``brokers``: ``open`` returns a further broker, started, as another node has it;
 the fixture closes all that were opened. The other parts of the suite, which need the
-same, are in contracts_broker_history, contracts_broker_once and contracts_broker_model.
+same, are in contracts_broker_history, _reading, _once and _model.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The contract of brokers, third part: what is published again, or too late.
+The contract of brokers, fourth part: what is published again, or too late.
 """
 
 from __future__ import annotations

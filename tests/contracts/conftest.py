@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
     "realtime.testing.contracts_broker_history",
     "realtime.testing.contracts_broker_model",
     "realtime.testing.contracts_broker_once",
+    "realtime.testing.contracts_broker_reading",
     "realtime.testing.contracts_ledger_cells",
     "realtime.testing.contracts_ledger_changes",
     "realtime.testing.contracts_ledger_marks",

@@ -17,6 +17,7 @@ from realtime.testing.contracts_broker import BrokerContract, Brokers
 from realtime.testing.contracts_broker_history import HistoryContract
 from realtime.testing.contracts_broker_model import BrokerModelContract
 from realtime.testing.contracts_broker_once import OnceContract
+from realtime.testing.contracts_broker_reading import ReadingContract
 from tests.contracts.conftest import fresh
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,10 @@ class TestBroker(BrokerContract):
 
 class TestHistory(HistoryContract):
     """Every form keeps a history."""
+
+
+class TestReading(ReadingContract):
+    """Every form tells what it keeps, and what it does not."""
 
 
 class TestOnce(OnceContract):
