@@ -76,15 +76,15 @@ async def test_thousands_come_back_in_batches(
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
         deadline = time.monotonic() + 20
         while not ear.reconnections:
-            turn = time.monotonic()
-            assert turn < deadline, "it is whole again"
+            assert time.monotonic() < deadline, "it is whole again"
+            turn = time.thread_time()  # processor time: other processes do not matter
             await asyncio.sleep(0)
-            longest_s = max(longest_s, time.monotonic() - turn)
+            longest_s = max(longest_s, time.thread_time() - turn)
         assert max(under_way) <= WINDOW
         assert server.calls("subscribe") - before <= 20_000 // BATCH + 2
         assert ear.reconnections == 1
         assert "output buffer limits" not in server.log
-        assert longest_s < 1.0  # some 40 ms on an idle machine
+        assert longest_s < 0.5  # some 40 ms on an idle machine
         server.command("PUBLISH", names[-1], "1")
         await eventually(lambda: ear.messages == [b"1"], "the message arrives")
 
