@@ -47,6 +47,7 @@ __all__ = [
     "SubscribeRequest",
     "Unchanged",
     "User",
+    "Wants",
 ]
 
 
@@ -152,6 +153,14 @@ class ConnectionClosed:
 # -- channels ----------------------------------------------------------------------
 
 
+class Wants(StrEnum):
+    """What somebody wants of a channel."""
+
+    SUBSCRIBE = "subscribe"  # also to read a counter's value once
+    HISTORY = "history"  # to read what was published
+    MEMBERS = "members"  # to see who is there, or how many
+
+
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
     """
@@ -159,12 +168,16 @@ class SubscribeRequest:
 
     ``granted`` is what token and namespace say. The answer True lets him even if they
     do not, False or ``Deny`` refuses even if they do, and None leaves it to them.
+
+    Who wants only to read its history or its members needs what token and namespace
+    say, and may be refused here: True and None are the same then.
     """
 
     channel: str
     user: str | None
     granted: bool
     connection: str | None = None
+    wants: Wants = Wants.SUBSCRIBE
 
 
 @dataclass(frozen=True, slots=True)

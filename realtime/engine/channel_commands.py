@@ -26,6 +26,7 @@ from realtime.errors import (
     CommandError,
     Unavailable,
 )
+from realtime.hooks import Wants
 from realtime.types import Channel, Publication
 from realtime.wire.messages import (
     HistoryPage,
@@ -217,6 +218,10 @@ def history(connection: Connection, command: ReadHistory) -> Pending:
 
 
 async def _history(connection: Connection, command: ReadHistory) -> None:
+    session, hooks = connection.session, connection.services.hooks.channels
+    await hooks.check_read(
+        session.identity, command.channel, Wants.HISTORY, connection.id
+    )
     try:
         page = await connection.services.keeping.history(
             command.channel, command.since, command.limit, reverse=command.reverse

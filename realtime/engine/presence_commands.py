@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from realtime.engine.channel_commands import Handler, Pending
 from realtime.errors import BAD_MESSAGE, UNAVAILABLE, CommandError, Unavailable
+from realtime.hooks import Wants
 from realtime.wire.messages import (
     PresenceCount,
     PresencePage,
@@ -29,6 +30,7 @@ def presence(connection: Connection, command: ReadPresence) -> Pending:
 
 
 async def _presence(connection: Connection, command: ReadPresence) -> None:
+    await _ask_hook(connection, command)
     present = connection.services.people.channels
     try:
         page = await present.members(command.channel, command.limit, command.cursor)
@@ -50,12 +52,22 @@ def presence_stats(connection: Connection, command: ReadPresenceStats) -> Pendin
 
 
 async def _presence_stats(connection: Connection, command: ReadPresenceStats) -> None:
+    await _ask_hook(connection, command)
     try:
         found = await connection.services.people.channels.stats(command.channel)
     except Unavailable as exc:
         raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
     connection.reply(
         PresenceCount(command.channel, found.clients, found.users, command.id)
+    )
+
+
+async def _ask_hook(
+    connection: Connection, command: ReadPresence | ReadPresenceStats
+) -> None:
+    session, hooks = connection.session, connection.services.hooks.channels
+    await hooks.check_read(
+        session.identity, command.channel, Wants.MEMBERS, connection.id
     )
 
 

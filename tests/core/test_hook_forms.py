@@ -42,6 +42,7 @@ def test_questions_are_the_fields_of_their_values():
         "user": "ann",
         "granted": True,
         "connection": "c1",
+        "wants": "subscribe",
     }
     connect = ConnectRequest("secret", Purpose.CONNECT, "10.0.0.1", "c1", "d1", "app/1")
     assert asked(Point.AUTHENTICATE, connect) == {

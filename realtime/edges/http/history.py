@@ -10,6 +10,7 @@ from realtime.edges.http.auth import Callers
 from realtime.edges.http.errors import JSONResponse
 from realtime.edges.http.fields import Query, refuse
 from realtime.edges.http.host import Host
+from realtime.hooks import Wants
 from realtime.types import Channel, Position
 from realtime.wire.checks import MAX_SAFE
 from realtime.wire.native_encode import plain_publication
@@ -34,6 +35,8 @@ class Histories:
         caller = await self._callers.of(request)
         channel = Channel(request.path_params["channel"])
         self._host.access.check_history(caller.identity, channel)
+        hooks = self._host.hooks.channels
+        await hooks.check_read(caller.identity, channel, Wants.HISTORY)
         query = Query(request.query_params, ("offset", "epoch", "limit", "reverse"))
         limit = None
         if query.get("limit") is not None:

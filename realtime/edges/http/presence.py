@@ -14,6 +14,7 @@ from realtime.edges.http.fields import Body, Query, refuse, texts
 from realtime.edges.http.host import Host
 from realtime.engine.presence import plain_member
 from realtime.errors import NOT_AVAILABLE, CommandError
+from realtime.hooks import Wants
 from realtime.types import Channel, UserId
 
 MAX_USERS = 1_000
@@ -83,6 +84,8 @@ class Presence:
         caller = await self._callers.of(request)
         channel = request.path_params["channel"]
         self._host.access.check_members(caller.identity, channel)
+        hooks = self._host.hooks.channels
+        await hooks.check_read(caller.identity, channel, Wants.MEMBERS)
         return Channel(channel)
 
     def _check_users(self) -> None:

@@ -32,6 +32,7 @@ from realtime.hooks import (
     PublishAnswer,
     PublishRequest,
     SubscribeRequest,
+    Wants,
 )
 from realtime.types import ConnectionId, JSONText
 
@@ -78,6 +79,25 @@ class ChannelHooks:
                 Point.AUTHORISE_SUBSCRIBE, request, decision_of, refusal
             )
         _settle(allowed, refusal)
+
+    async def check_read(
+        self,
+        identity: Identity | None,
+        channel: str,
+        wants: Wants,
+        connection: ConnectionId | None = None,
+    ) -> None:
+        """
+        Raise if the hook refuses *identity* what the rules have let him read.
+
+        Raises:
+            CommandError: PERMISSION_DENIED, or UNAVAILABLE if the hook fails.
+        """
+        if not self.subscribes or identity is None or identity.kind is Kind.BACKEND:
+            return
+        request = SubscribeRequest(channel, identity.user, True, connection, wants)
+        allowed = await self._ask(Point.AUTHORISE_SUBSCRIBE, request, decision_of, None)
+        _settle(allowed, None)
 
     async def check_publish(
         self,

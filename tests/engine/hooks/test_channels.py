@@ -8,7 +8,7 @@ import pytest
 
 from realtime.testing.clock import settle
 from tests.engine.hooks.support import Answers, hooked
-from tests.engine.support import token
+from tests.engine.support import CONFIG, token
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +82,43 @@ async def test_a_new_token_is_asked_about_for_every_subscription(
         assert answer == {"type": "unsubscribed", "channel": "secret:yes"}
         assert [one.channel for one in module.asked] == ["secret:yes", "chat:1"]
         assert [one.user for one in module.asked] == ["ann", "ann"]
+
+
+KEEPS = """
+[namespaces.kept]
+subscribe = "anyone"
+history = "anyone"
+history_size = 10
+members = "anyone"
+presence = true
+"""
+
+
+async def test_who_is_refused_reads_neither_history_nor_members(
+    tmp_path: Path,
+) -> None:
+    """And who is not, reads what the rules let him read."""
+    source = """
+asked = []
+
+async def authorise_subscribe(request):
+    asked.append((request.channel, request.wants, request.granted))
+    return not request.channel.endswith("no")
+"""
+    async with hooked(tmp_path, source, config=CONFIG + KEEPS) as (node, _, module):
+        client = Answers(node)
+        await client.say("hello")
+        for kind in ("history", "presence", "presence_stats"):
+            answer = await client.say(kind, id=1, channel="kept:yes")
+            assert answer["type"] == kind
+            answer = await client.say(kind, id=1, channel="kept:no")
+            assert answer["name"] == "permission_denied"
+            answer = await client.say(kind, id=1, channel="secret:yes")
+            assert answer["name"] == "permission_denied"
+        assert [wants for _, wants, _ in module.asked] == ["history"] * 2 + [
+            "members"
+        ] * 4
+        assert all(granted for _, _, granted in module.asked)
 
 
 PUBLISH = """
