@@ -70,6 +70,17 @@ class SharedMemory:
             blocks=MemoryBlocks(self.shelf),
         )
 
+    @asynccontextmanager
+    async def node(self, text: str) -> AsyncIterator[Node]:
+        """Run one more node."""
+        with mock.patch("realtime.app.open_adapters", self.open):
+            running = running_node(config_of(text), Options(clock=self.clock))
+            node = await running.__aenter__()
+        try:
+            yield node
+        finally:
+            await running.__aexit__(None, None, None)
+
 
 @asynccontextmanager
 async def memory_nodes(
@@ -78,10 +89,8 @@ async def memory_nodes(
     """Run several nodes of one configuration that share everything but the ledger."""
     shared = SharedMemory(clock or ManualClock())
     async with AsyncExitStack() as stack:
-        nodes = []
-        for _ in range(count):
-            with mock.patch("realtime.app.open_adapters", shared.open):
-                node = running_node(config_of(text), Options(clock=shared.clock))
-                nodes.append(await stack.enter_async_context(node))
+        nodes = [
+            await stack.enter_async_context(shared.node(text)) for _ in range(count)
+        ]
         await shared.clock.elapse(1)  # so that each has reported, and is known
         yield nodes, shared
