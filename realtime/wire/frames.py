@@ -108,10 +108,18 @@ _TYPES = {
 }
 
 
+_MESSAGE = PublicationKind.MESSAGE
+
+
 def _json_frame(push: PreparedPush) -> bytes:
-    kind = _TYPES[push.publication.kind].encode()
-    head = b'{"type":"%b","channel":%d' % (kind, push.number)
-    return server_frame(Opcode.TEXT, _json_text(head, push.publication))
+    # Hot: once per publication, and most are nothing but their data.
+    one = push.publication
+    if one.kind is _MESSAGE and one.position is None and not one.tags:
+        text = b'{"type":"push","channel":%d,"data":%b}' % (push.number, one.data)
+    else:
+        head = b'{"type":"%b","channel":%d' % (_TYPES[one.kind].encode(), push.number)
+        text = _json_text(head, one)
+    return server_frame(Opcode.TEXT, text)
 
 
 def _json_text(head: bytes, publication: Publication) -> bytes:
@@ -122,7 +130,7 @@ def _json_text(head: bytes, publication: Publication) -> bytes:
             return b"%b}" % head
         epoch = orjson.dumps(position.epoch)
         return b'%b,"offset":%d,"epoch":%b}' % (head, position.offset, epoch)
-    if kind is not PublicationKind.MESSAGE:
+    if kind is not _MESSAGE:
         return b'%b,"member":%b}' % (head, publication.data)
     # One step that copies the data, however much of it there is.
     offset = b"" if position is None else b',"offset":%d' % position.offset
@@ -132,8 +140,12 @@ def _json_text(head: bytes, publication: Publication) -> bytes:
 
 
 def _msgpack_frame(push: PreparedPush) -> bytes:
-    kind = _TYPES[push.publication.kind]
-    message = {"type": kind, "channel": push.number, **_rest(push.publication)}
+    one = push.publication
+    message: dict[str, object] = {"type": _TYPES[one.kind], "channel": push.number}
+    if one.kind is _MESSAGE and one.position is None and not one.tags:
+        message["data"] = orjson.loads(one.data)
+    else:
+        message |= _rest(one)
     payload: bytes = msgpack.packb(message)
     return server_frame(Opcode.BINARY, payload)
 
@@ -145,7 +157,7 @@ def _rest(publication: Publication) -> dict[str, object]:
         if position is None:
             return {}
         return {"offset": position.offset, "epoch": position.epoch}
-    if kind is not PublicationKind.MESSAGE:
+    if kind is not _MESSAGE:
         return {"member": orjson.loads(publication.data)}
     rest: dict[str, object] = {"data": orjson.loads(publication.data)}
     if position is not None:
