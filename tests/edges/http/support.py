@@ -21,6 +21,7 @@ from realtime.core.keys import ApiKeys, KeySet
 from realtime.core.namespaces import NamespaceDefinition
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator, StaticKeys
+from realtime.engine.hooks import HookParts
 from realtime.engine.node import Node, NodeParts
 from realtime.engine.people import PeopleSettings
 from realtime.settings import (
@@ -272,6 +273,7 @@ async def running(
     ledger: LedgerSettings | None = None,
     page: Mapping[str, object] | None = None,
     clock: Any = None,
+    hooks: HookParts | None = None,
 ) -> AsyncIterator[World]:
     """A node in memory on a clock that stands still, with its application."""
     clock = clock or ManualClock(time=NOW)
@@ -320,6 +322,7 @@ async def running(
             ),
             clock=clock,
             page=page or {},
+            hooks=hooks or HookParts(),
         )
     )
     await node.start()
