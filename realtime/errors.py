@@ -69,7 +69,9 @@ GAP = ErrorCode(112, "gap", Retry.RESEND, "numbers are missing before this batch
 DEVICE_TAKEN = ErrorCode(
     113, "device_taken", Retry.NEVER, "the device belongs to another"
 )
-UNAVAILABLE = ErrorCode(114, "unavailable", Retry.LATER, "Redis does not answer")
+UNAVAILABLE = ErrorCode(
+    114, "unavailable", Retry.LATER, "Redis, or a hook, does not answer"
+)
 RATE_LIMITED = ErrorCode(115, "rate_limited", Retry.LATER, "too many commands")
 NO_DEVICE = ErrorCode(
     116,
