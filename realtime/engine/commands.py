@@ -7,6 +7,7 @@ connection awaits before its next command. Errors are raised as CommandError.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ from realtime.errors import (
     Disconnect,
     Unavailable,
 )
-from realtime.types import Event
+from realtime.types import Channel, Event
 from realtime.wire.messages import (
     Ack,
     Hello,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+
+ASKED_AT_ONCE = 32  # subscriptions that a hook is asked about after a refresh
 
 #: How a connection is closed after an error that is not plainly "unauthorized".
 _REFUSED = {
@@ -293,14 +296,21 @@ async def _refresh(connection: Connection, command: Refresh) -> None:
 
 async def _check_channels(connection: Connection, identity: Identity) -> None:
     """Unsubscribe what *identity* may not, or no longer, subscribe to."""
-    hooks, channels = connection.services.hooks.channels, connection.session.channels
-    for channel in list(channels):
-        try:
-            await hooks.check_subscribe(identity, channel, connection.id)
-        except CommandError as exc:
-            # A hook that does not answer has allowed it before; it is asked again.
-            if exc.code is UNAVAILABLE or channel not in channels:
-                continue
+    channels = list(connection.session.channels)
+    at_once = ASKED_AT_ONCE if connection.services.hooks.channels.subscribes else 1
+    for begin in range(0, len(channels), at_once):
+        some = channels[begin : begin + at_once]
+        await asyncio.gather(*(_check(connection, identity, one) for one in some))
+
+
+async def _check(connection: Connection, identity: Identity, channel: Channel) -> None:
+    hooks = connection.services.hooks.channels
+    try:
+        await hooks.check_subscribe(identity, channel, connection.id)
+    except CommandError as exc:
+        # A hook that does not answer has allowed it before; it is asked again.
+        gone = channel not in connection.session.channels
+        if exc.code is not UNAVAILABLE and not gone:
             connection.leave(channel)
             connection.reply(
                 Unsubscribed(channel, None, PERMISSION_DENIED.code, exc.reason)
