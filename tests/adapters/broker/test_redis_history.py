@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -32,6 +34,8 @@ pytestmark = pytest.mark.anyio
 T = TypeVar("T")
 
 MakeBroker = Callable[..., Awaitable[RedisBroker]]
+
+REPOSITORY = Path(__file__).parents[3]
 
 META, STREAM = "{t:b:chat:42}:m", "{t:b:chat:42}:h"
 
@@ -274,6 +278,48 @@ async def test_a_full_server_takes_nothing(
     assert (await put(broker, b"3"))[0].offset == 2
     await eventually(lambda: len(received.publications) == 2, "both arrive")
     assert received.on() == [b"1", b"3"]
+
+
+async def test_what_is_refused_halfway_changes_nothing(
+    server: ValkeyServer, make_broker: MakeBroker
+) -> None:
+    """When the history cannot be written, no offset, version or key is used up."""
+    broker = await make_broker(server.url)
+    await put(broker, b"1")
+    server.command("RENAME", STREAM, "aside")
+    server.command("SET", STREAM, "spoilt")
+    with pytest.raises(BrokerUnavailable, match="wrong kind"):
+        await put(broker, b"2")
+    with pytest.raises(BrokerUnavailable, match="wrong kind"):
+        await put_version(broker, 7, key="key")
+    server.command("RENAME", "aside", STREAM)
+    placed = await put_version(broker, 7, key="key")
+    assert (position_of(placed).offset, placed.skipped) == (2, None)
+
+
+async def test_the_rights_in_the_guide_are_enough(
+    server: ValkeyServer, make_broker: MakeBroker
+) -> None:
+    """A user of Redis with what the guide gives it can publish and recover."""
+    guide = (REPOSITORY / "docs/howto/scale.md").read_text()
+    found = re.search(r"ACL SETUSER realtime on >PASSWORD (.*?)\n\n", guide, re.DOTALL)
+    assert found is not None
+    rights = found[1].replace("realtime:", "t:").split()
+    server.command("ACL", "SETUSER", "u", "on", ">p", *rights)
+    broker = await make_broker(f"redis://u:p@127.0.0.1:{server.port}")
+    received = Received(broker)
+    await broker.subscribe(CHAT)
+    await put(broker, b"1")
+    await put_once(broker, b"2", "key")
+    await put_once(broker, b"3", "plain", keep=None)
+    await put_version(broker, 4)
+    await eventually(lambda: len(received.publications) == 4, "all arrive")
+    for reverse in (False, True):
+        assert len((await read(broker, reverse=reverse)).publications) == 3
+    await broker.tops([CHAT], KEEP)
+    await broker.forget(CHAT)
+    log = server.command("ACL", "LOG")
+    assert log == []
 
 
 async def test_every_key_expires(server: ValkeyServer, make_broker: MakeBroker) -> None:

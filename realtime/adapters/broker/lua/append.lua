@@ -26,31 +26,37 @@ if seen then
 end
 local found = redis.call('HMGET', meta, 'e', 'o', 'r', 'l', 'v', 'w')
 if not found[1] then
-  begin(meta, stream, fresh)
+  begin(meta, stream, fresh, meta_ttl)
   found = redis.call('HMGET', meta, 'e', 'o', 'r', 'l', 'v', 'w')
 end
-if version ~= '' then
-  if found[5] and found[6] == version_epoch and not greater(version, found[5]) then
-    return {'stale'}
-  end
-  redis.call('HSET', meta, 'v', version, 'w', version_epoch)
+if version ~= '' and found[5] and found[6] == version_epoch
+    and not greater(version, found[5]) then
+  return {'stale'}
 end
+
 local epoch, offset, here = found[1], tonumber(found[2]), incarnation()
+local changes = {}
 if found[3] ~= here then
   -- None of the next offsets may stand for something else somewhere: leave them out.
   local left_out = {whole(offset) .. '=' .. whole(offset + LEFT_OUT)}
   for before in string.gmatch(found[4] or '', '[^,]+') do
     if #left_out < 16 then left_out[#left_out + 1] = before end
   end
-  redis.call('HSET', meta, 'r', here, 'l', table.concat(left_out, ','))
+  changes = {'r', here, 'l', table.concat(left_out, ',')}
   offset = offset + LEFT_OUT
 end
+if version ~= '' then
+  for _, part in ipairs({'v', version, 'w', version_epoch}) do
+    changes[#changes + 1] = part
+  end
+end
 offset = offset + 1
-redis.call('HSET', meta, 'o', whole(offset))
-redis.call('PEXPIRE', meta, meta_ttl)
+-- First what may be refused: an error undoes nothing, so nothing may have been done.
 redis.call('XADD', stream, 'MAXLEN', size, whole(offset) .. '-0',
   'd', data, 'm', tail, 't', whole(now_ms()))
 redis.call('PEXPIRE', stream, ttl)
+redis.call('HSET', meta, 'o', whole(offset), unpack(changes))
+redis.call('PEXPIRE', meta, meta_ttl)
 if seen then
   local place = ARGV[13] .. ' ' .. whole(offset) .. ' ' .. epoch
   redis.call('SET', seen, place, 'PX', ARGV[12])

@@ -11,11 +11,12 @@ local function offset_of(entry)
 end
 
 local found = redis.call('HMGET', meta, 'e', 'o', 'l')
-if not found[1] then
-  begin(meta, stream, ARGV[1])
+if found[1] then
+  redis.call('PEXPIRE', meta, ARGV[3])
+else
+  begin(meta, stream, ARGV[1], ARGV[3])
   found = {ARGV[1], '0', false}
 end
-redis.call('PEXPIRE', meta, ARGV[3])
 local epoch, top = found[1], tonumber(found[2])
 
 -- The last offset before that which follows this one, over those that were left out;

@@ -12,9 +12,10 @@ local function incarnation()
 end
 
 -- Make the channel's first position under the epoch given, for nothing of it is known.
-local function begin(meta, stream, epoch)
+local function begin(meta, stream, epoch, ttl)
   redis.call('UNLINK', stream)
   redis.call('HSET', meta, 'e', epoch, 'o', 0, 'r', incarnation())
+  redis.call('PEXPIRE', meta, ttl)
 end
 
 local function whole(number)
