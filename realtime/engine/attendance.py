@@ -158,7 +158,7 @@ class Attendance:
         self, channel: Channel, client: ConnectionId, linger_s: float
     ) -> None:
         key = channel, client
-        self._late_joins.pop(key, None)
+        never_came = self._late_joins.pop(key, None) is not None
         self._late_leaves.pop(key, None)
         member = self.rolls.remove(*key)
         if member is None:
@@ -166,12 +166,16 @@ class Attendance:
         if self._clock.monotonic() < self._unsettled_until:
             linger_s = max(linger_s, self._settle_s)
         try:
-            gone = await self._presence.leave(channel, client, member.user, linger_s)
+            left = await self._presence.leave(channel, client, member.user, linger_s)
         except Unavailable:
+            known = False
+        else:
+            self._tell_gone(channel, left.gone)
+            known = left.known or never_came
+        if not known:  # restored with the others of this node, it leaves again
             self.rolls.add(channel, member)
             self._be_late(self._late_leaves, key, linger_s)
             return
-        self._tell_gone(channel, gone)
         if linger_s > 0 and member.user is not None:
             self._look_after(channel, linger_s)
 

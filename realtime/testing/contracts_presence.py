@@ -20,6 +20,7 @@ from realtime.testing.presence_kit import (
     counts,
     everybody,
     gone,
+    leave,
     member,
     sum_of,
 )
@@ -81,9 +82,9 @@ class PresenceContract(TimeContract, ModelContract):
         assert await counts(one) == (2, 1)
         found = await one.connections(ROOM, UserId("ann"))
         assert [each.client for each in found] == ["c1", "c2"]
-        assert await one.leave(ROOM, ConnectionId("c1"), UserId("ann")) == []
+        assert await leave(one, ROOM, ConnectionId("c1"), UserId("ann")) == []
         assert await counts(one) == (1, 1)
-        last = await two.leave(ROOM, ConnectionId("c2"), UserId("ann"))
+        last = await leave(two, ROOM, ConnectionId("c2"), UserId("ann"))
         assert last == [member("c2", "ann")]
         assert await counts(one) == (0, 0)
         assert await presences.leftovers() == 0
@@ -97,7 +98,7 @@ class PresenceContract(TimeContract, ModelContract):
             arrival = await presence.join(ROOM, member(client), LONG_S)
             assert (arrival.first, arrival.connections) == (True, 1)
         assert await counts(presence) == (2, 0)
-        left = await presence.leave(ROOM, ConnectionId("c1"), None)
+        left = await leave(presence, ROOM, ConnectionId("c1"), None)
         assert left == [member("c1")]
         assert await counts(presence) == (1, 0)
 
@@ -118,11 +119,24 @@ class PresenceContract(TimeContract, ModelContract):
         presence = await presences.open()
         await presence.join(ROOM, ANN, LONG_S)
         for expected in ([ANN], [], []):
-            left = await presence.leave(ROOM, ANN.client, ANN.user)
+            left = await leave(presence, ROOM, ANN.client, ANN.user)
             assert left == expected
         await presence.join(ROOM, member("c11", "ann"), LONG_S)
-        assert await presence.leave(ROOM, ANN.client, ANN.user) == []
+        assert await leave(presence, ROOM, ANN.client, ANN.user) == []
         assert await counts(presence) == (1, 1)
+
+    async def test_a_departure_says_whether_it_was_known(
+        self, presences: Presences
+    ) -> None:
+        """Nothing can be said of a user whose connection the store has lost."""
+        presence = await presences.open()
+        await presence.join(ROOM, ANN, LONG_S)
+        await presences.lose()
+        left = await presence.leave(ROOM, ANN.client, ANN.user)
+        assert (left.known, left.gone) == (False, [])
+        await presence.restore(ROOM, [ANN], LONG_S)
+        left = await presence.leave(ROOM, ANN.client, ANN.user)
+        assert (left.known, left.gone) == (True, [ANN])
 
     async def test_pages_tell_everybody_once(self, presences: Presences) -> None:
         """Also those whose neighbours come and go between two pages."""
@@ -134,8 +148,8 @@ class PresenceContract(TimeContract, ModelContract):
         stay = await everybody(one, limit=60)
         first = await two.members(ROOM, 20)
         last = first.members[-1]
-        await one.leave(ROOM, last.client, last.user)
-        await two.leave(ROOM, last.client, last.user)
+        await leave(one, ROOM, last.client, last.user)
+        await leave(two, ROOM, last.client, last.user)
         await one.join(ROOM, member("new-1"), LONG_S)
         await one.join(ROOM, member("new-2", "user-9999"), LONG_S)
         rest: list[Member] = []

@@ -17,6 +17,7 @@ from realtime.testing.presence_kit import (
     Presences,
     counts,
     everybody,
+    leave,
     member,
     sum_of,
 )
@@ -154,7 +155,7 @@ class Life:
         self.believed[node].remove(one)
         linger_s = {"leave": 0.0, "linger": LONG_S}.get(what, MOMENT_S)
         client = ConnectionId(one.client)
-        self.gone += await self.nodes[node].leave(ROOM, client, one.user, linger_s)
+        self.gone += await leave(self.nodes[node], ROOM, client, one.user, linger_s)
         if what == "linger" and one.user is not None:
             self.model.there[node].remove(one)
             self.model.lingering.append(one)

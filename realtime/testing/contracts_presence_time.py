@@ -14,6 +14,7 @@ from realtime.testing.presence_kit import (
     clients,
     counts,
     gone,
+    leave,
     member,
     sum_of,
 )
@@ -66,7 +67,7 @@ class TimeContract:
         await presences.pass_time(2 * SHORT_S)
         assert await counts(nodes[1]) == (0, 0)
         arrival = await nodes[1].join(ROOM, ANN, LONG_S)
-        left = await nodes[1].leave(ROOM, ANN.client, ANN.user)
+        left = await leave(nodes[1], ROOM, ANN.client, ANN.user)
         found = await asyncio.gather(*(gone(node) for node in nodes[1:]))
         told = [*arrival.gone, *left, *(one for part in found for one in part)]
         expected = sorted([f"user-{n}" for n in range(300)] + ["ann"])
@@ -103,7 +104,7 @@ class TimeContract:
         """Until the time is over; then the user is gone, and told once."""
         one, two = await presences.open(), await presences.open()
         await one.join(ROOM, ANN, LONG_S)
-        assert await one.leave(ROOM, ANN.client, ANN.user, SHORT_S) == []
+        assert await leave(one, ROOM, ANN.client, ANN.user, SHORT_S) == []
         assert await clients(two) == ["c1"]
         assert await two.connections(ROOM, UserId("ann")) == [ANN]
         assert await counts(two) == (1, 1)
@@ -120,7 +121,7 @@ class TimeContract:
         """On any node, and the connection that lingered is not counted any more."""
         one, two = await presences.open(), await presences.open()
         await one.join(ROOM, ANN, LONG_S)
-        await one.leave(ROOM, ANN.client, ANN.user, SHORT_S)
+        await leave(one, ROOM, ANN.client, ANN.user, SHORT_S)
         back = member("c9", "ann")
         arrival = await two.join(ROOM, back, LONG_S)
         assert (arrival.first, arrival.connections) == (False, 1)
@@ -133,7 +134,7 @@ class TimeContract:
         one, two = await presences.open(), await presences.open()
         await one.join(ROOM, ANN, SHORT_S)
         await one.join(ROOM, BOB, SHORT_S)
-        await one.leave(ROOM, ANN.client, ANN.user, LONG_S)
+        await leave(one, ROOM, ANN.client, ANN.user, LONG_S)
         await presences.pass_time(2 * SHORT_S)
         assert await gone(two) == [BOB]
         assert await clients(two) == ["c1"]
@@ -146,16 +147,31 @@ class TimeContract:
         other = member("c9", "ann")
         await one.join(ROOM, ANN, LONG_S)
         await two.join(ROOM, other, LONG_S)
-        await one.leave(ROOM, ANN.client, ANN.user, SHORT_S)
-        assert await two.leave(ROOM, other.client, other.user) == []
+        await leave(one, ROOM, ANN.client, ANN.user, SHORT_S)
+        assert await leave(two, ROOM, other.client, other.user) == []
         assert await counts(two) == (1, 1)
         await presences.pass_time(2 * SHORT_S)
         assert await gone(two) == [ANN]
+
+    async def test_who_lingers_or_went_with_the_lease_is_known(
+        self, presences: Presences
+    ) -> None:
+        """Leaving again says so: all that there was to tell is told."""
+        one, two = await presences.open(), await presences.open()
+        await one.join(ROOM, ANN, LONG_S)
+        for _ in range(2):
+            left = await one.leave(ROOM, ANN.client, ANN.user, LONG_S)
+            assert (left.known, left.gone) == (True, [])
+        await one.join(ROOM, BOB, SHORT_S)
+        await presences.pass_time(2 * SHORT_S)
+        assert await gone(two) == [BOB]
+        left = await one.leave(ROOM, BOB.client, BOB.user)
+        assert (left.known, left.gone) == (True, [])
 
     async def test_nobody_lingers_without_a_user(self, presences: Presences) -> None:
         """Nobody could tell that it came back."""
         presence = await presences.open()
         await presence.join(ROOM, member("c1"), LONG_S)
-        left = await presence.leave(ROOM, member("c1").client, None, LONG_S)
+        left = await leave(presence, ROOM, member("c1").client, None, LONG_S)
         assert left == [member("c1")]
         assert await counts(presence) == (0, 0)

@@ -68,6 +68,17 @@ async def counts(presence: Presence, channel: Channel = ROOM) -> tuple[int, int]
     return stats.clients, stats.users
 
 
+async def leave(
+    presence: Presence,
+    channel: Channel,
+    client: ConnectionId,
+    user: UserId | None,
+    linger_s: float = 0.0,
+) -> list[Member]:
+    """Leave; return who is gone."""
+    return list((await presence.leave(channel, client, user, linger_s)).gone)
+
+
 async def gone(
     presence: Presence, members: Sequence[Member] = (), channel: Channel = ROOM
 ) -> list[Member]:

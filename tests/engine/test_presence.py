@@ -267,6 +267,24 @@ async def test_who_left_while_the_store_was_away_is_gone_later(world: World) -> 
     del staying
 
 
+async def test_who_leaves_a_store_that_has_forgotten_it_is_told_as_gone(
+    world: World,
+) -> None:
+    """Before this node has noticed; a user with another connection has not left."""
+    (one, two, three), shared = world
+    watcher = await listener(three)
+    clients = [await guest(one, "anna"), await guest(one, "ben")]
+    other = await guest(two, "ben")
+    told(watcher)
+    shared.rooms.rooms.clear()
+    for client in clients:
+        client.lose(1000)
+    await shared.clock.elapse(LEASE_S)
+    assert told(watcher) == [("leave", "anna")]
+    assert await listed(watcher) == ["ben", "watcher"]
+    del other
+
+
 async def test_who_came_back_while_the_store_was_away_stays(world: World) -> None:
     """The departure that was not taken is not made after the return."""
     (one, _, three), shared = world
@@ -334,7 +352,7 @@ async def test_who_may_not_subscribe_is_no_member(world: World) -> None:
     with mock.patch.object(one.parts.broker, "_check_open", side_effect=Unavailable):
         [answer] = await client.say("subscribe", id=1, channel=ROOM)
     assert answer["name"] == "unavailable"
-    await settle()
+    await shared.clock.elapse(2)
     assert one.people.attendance.rolls.members == 0
     assert ROOM not in shared.rooms.rooms
 

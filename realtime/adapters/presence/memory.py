@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from realtime.adapters.presence.cursor import read_cursor, write_cursor
 from realtime.adapters.presence.port import (
     Arrival,
+    Departure,
     Members,
     Presence,
     PresenceStats,
@@ -62,13 +63,13 @@ class MemoryPresence(Presence):
         client: ConnectionId,
         user: UserId | None,
         linger_s: float = 0.0,
-    ) -> Sequence[Member]:
+    ) -> Departure:
         room, now = self._board.room(channel), self._board.monotonic()
         until = now + linger_s if linger_s > 0 and user is not None else None
-        room.leave(self._node, client, until)
+        known = room.leave(self._node, client, until)
         gone = room.take_gone()
         self._board.tidy(channel)
-        return gone
+        return Departure(known, gone)
 
     async def touch(
         self, sums: Sequence[tuple[Channel, int]], lease_s: float

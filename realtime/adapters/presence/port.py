@@ -37,6 +37,20 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Departure:
+    """
+    What a leave found.
+
+    ``known``: the member was there, lingers, or has been returned as gone with its
+    node's lease. If not, the store has lost it (or it has left before), so nobody knows
+    whether its user is gone: ``restore`` it, and let it leave again.
+    """
+
+    known: bool
+    gone: Sequence[Member] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     """A page of members in a stable order; ``cursor`` asks for the next; "" ends."""
 
@@ -83,11 +97,11 @@ class Presence(ABC):
         client: ConnectionId,
         user: UserId | None,
         linger_s: float = 0.0,
-    ) -> Sequence[Member]:
+    ) -> Departure:
         """
         Remove a member of this node; return who has gone.
 
-        That is empty while its user has other connections there. With *linger_s* the
+        Nobody is while its user has other connections there. With *linger_s* the
         member stays for this long, as if there, and is gone only if its user has not
         joined again by then, on any node; one without a user goes at once, since
         nobody could tell that it came back. Leaving twice is harmless.

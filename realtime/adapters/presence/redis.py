@@ -23,7 +23,13 @@ from realtime.adapters.presence.entries import (
     range_of,
     tag_of,
 )
-from realtime.adapters.presence.port import Arrival, Members, Presence, PresenceStats
+from realtime.adapters.presence.port import (
+    Arrival,
+    Departure,
+    Members,
+    Presence,
+    PresenceStats,
+)
 from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.redis.keys import check_prefix
 from realtime.adapters.redis.line import Command
@@ -78,9 +84,9 @@ class RedisPresence(Presence):
         client: ConnectionId,
         user: UserId | None,
         linger_s: float = 0.0,
-    ) -> Sequence[Member]:
+    ) -> Departure:
         linger_ms = _ms(linger_s) if linger_s > 0 else "0"
-        _, gone = await self._run(
+        _, gone, known = await self._run(
             LEAVE,
             channel,
             self._call_id(),
@@ -88,7 +94,7 @@ class RedisPresence(Presence):
             *key_parts(user, client),
             linger_ms,
         )
-        return _members(gone)
+        return Departure(bool(known), _members(gone))
 
     async def touch(
         self, sums: Sequence[tuple[Channel, int]], lease_s: float
@@ -137,11 +143,20 @@ class RedisPresence(Presence):
         chunks = [entries[i : i + RESTORED] for i in range(0, len(entries), RESTORED)]
         begins = [b"-", *(b"[" + chunk[0] for chunk in chunks[1:])]
         ends = [*(b"(" + chunk[0] for chunk in chunks[1:]), b"+"]
-        head = ("EVAL", RESTORE.source, "1", tag, self._node, _ms(lease_s))
+        head = ("EVAL", RESTORE.source, "1", tag)
         # One batch, which is sent at once: see ``Presence`` on the order of calls.
         found = await self._link.call_many(
             [
-                (*head, begin, end, "1" if end == b"+" else "0", *chunk)
+                (
+                    *head,
+                    self._call_id(),
+                    self._node,
+                    _ms(lease_s),
+                    begin,
+                    end,
+                    "1" if end == b"+" else "0",
+                    *chunk,
+                )
                 for begin, end, chunk in zip(begins, ends, chunks or [[]], strict=True)
             ],
             key=tag,

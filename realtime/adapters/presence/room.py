@@ -90,17 +90,18 @@ class Room:
         connections = 1 if member.user is None else self.users[member.user]
         return others == 0, connections
 
-    def leave(self, node: NodeId, client: ConnectionId, until: float | None) -> None:
-        """Remove a member, or let it linger *until* then."""
+    def leave(self, node: NodeId, client: ConnectionId, until: float | None) -> bool:
+        """Remove a member, or let it linger *until* then; whether it was known."""
         members = self.nodes.get(node, {})
         member = members.pop(client, None)
         if member is None:
-            return
+            return client in self.lingering or node in self.ended
         if until is None:
             self._drop([member])
         else:
             self.lingering[client] = (until, member)
         self._vacate(node)
+        return True
 
     def restore(self, node: NodeId, members: Sequence[Member]) -> Sequence[Member]:
         """Make a node's members these; return who had gone with its lease."""

@@ -1,7 +1,7 @@
 -- Remove a member, or let it linger.
 --
 -- ARGV     call, node, '<user>\0', '<client>\0', ms to linger
--- returns  {more, {gone...}}
+-- returns  {more, {gone...}, 1 if it was there, lingers, or has gone with the lease}
 
 local before = answered(ARGV[1])
 if before then
@@ -24,4 +24,7 @@ if member then
   end
   vacate(node)
 end
-return answer(ARGV[1], more, false)
+local known = member
+  or call('EXISTS', tag .. ':e:' .. node) == 1
+  or #call('ZRANGEBYLEX', LINGERERS, from, to, 'LIMIT', 0, 1) > 0
+return answer(ARGV[1], more, false, known and 1 or 0)

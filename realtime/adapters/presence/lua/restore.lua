@@ -1,14 +1,18 @@
 -- Make the members of a node in one range exactly those that are given.
 --
--- ARGV     node, ms of the lease, begin and end of the range, '1' if it is the last one,
---          members...
+-- ARGV     call, node, ms of the lease, begin and end of the range, '1' if it is the last
+--          one, members...
 -- returns  those that had gone with the node's lease, and are there again
 
-local node, lease_ms, from, to, last = unpack(ARGV, 1, 5)
+local before = answered(ARGV[1])
+if before then
+  return before
+end
+local node, lease_ms, from, to, last = unpack(ARGV, 2, 6)
 local room, ended = room_of(node), tag .. ':e:' .. node
 local was_told = call('EXISTS', ended) == 1
 local wanted, back = {}, {}
-for place = 6, #ARGV do
+for place = 7, #ARGV do
   wanted[ARGV[place]] = true
 end
 for _, member in ipairs(call('ZRANGEBYLEX', room, from, to)) do
@@ -20,7 +24,7 @@ for _, member in ipairs(call('ZRANGEBYLEX', room, from, to)) do
     uncount(member)
   end
 end
-for place = 6, #ARGV do
+for place = 7, #ARGV do
   local member = ARGV[place]
   if wanted[member] then
     local user = user_of(member)
@@ -38,4 +42,7 @@ if last == '1' then
 end
 keep(room, LEASES, SUMS, USERS)
 vacate(node)
+if #back > 0 then
+  remember(ARGV[1], back)
+end
 return back

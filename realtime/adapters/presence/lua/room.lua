@@ -117,11 +117,15 @@ local function living()
   return nodes
 end
 
--- What a call that returns who has gone was answered before, if it is repeated since
--- its answer was lost: nothing is done twice, and nobody who has gone is forgotten.
+-- What a call that returns who has gone, or is back, was answered before, if it is
+-- repeated since its answer was lost: nothing is done twice, and nobody is forgotten.
 local function answered(id)
   local reply = call('GET', tag .. ':r:' .. id)
   return reply and cmsgpack.unpack(reply)
+end
+
+local function remember(id, reply)
+  call('SET', tag .. ':r:' .. id, cmsgpack.pack(reply), 'PX', REPEAT_MS)
 end
 
 -- Return {more, {gone...}, ...}; remember it if it cannot be found out again.
@@ -134,7 +138,7 @@ local function answer(id, more, matters, ...)
   end
   local reply = {more and 1 or 0, gone, ...}
   if matters then
-    call('SET', tag .. ':r:' .. id, cmsgpack.pack(reply), 'PX', REPEAT_MS)
+    remember(id, reply)
   end
   return reply
 end
