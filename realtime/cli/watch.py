@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -127,14 +128,20 @@ async def _events(args: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
                 # A server that was there comes back, and is busy while it does.
                 if exc.retry_after_s is None or not stream.opened:
                     raise
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(stream.again_s)
 
 
 class Stream:
-    """What the server pushes; ``opened`` once it has ever begun to."""
+    """
+    What the server pushes; ``opened`` once it has ever begun to.
+
+    When it has ended, it may be read again after ``again_s``. What is lost, and what
+    the server will not push any more, is said on the standard error.
+    """
 
     def __init__(self, client: httpx.AsyncClient, channels: Sequence[str]) -> None:
         self.opened = False
+        self.again_s = AGAIN_S
         self._client = client
         self._query = httpx.QueryParams([("channel", name) for name in channels])
 
@@ -151,11 +158,31 @@ class Stream:
             if not response.is_success:
                 await response.aread()
                 raise refusal(response)
-            self.opened = True
+            self.opened, self.again_s = True, AGAIN_S
             kind = ""
             async for line in response.aiter_lines():
                 name, _, value = line.partition(": ")
                 if name == "event":
                     kind = value
+                elif name == "retry":
+                    self.again_s = int(value) / 1000
                 elif name == "data" and kind == "push":
                     yield orjson.loads(value)
+                elif name == "data":
+                    _heed(kind, orjson.loads(value))
+
+
+def _heed(kind: str, said: dict[str, Any]) -> None:
+    """
+    Take what the server says beside the pushes.
+
+    Raises:
+        RemoteError: If it ends the stream, and reading again would not help.
+    """
+    if kind == "gap":
+        print(f"realtime: something of {said['channel']} is lost", file=sys.stderr)
+    elif kind == "unsubscribed":
+        reason = f"{said['channel']} is not sent any more: {said['reason']}"
+        print(f"realtime: {reason}", file=sys.stderr)
+    elif kind == "end" and not said["reconnect"]:
+        raise RemoteError(f"the server has ended the stream: {said['reason']}")

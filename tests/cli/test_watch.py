@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from rich.console import Console
 
 from realtime.cli import watch
+from realtime.cli.remote import RemoteError
 
 
 def test_the_age_of_a_value_grows_while_nothing_changes(
@@ -36,3 +38,57 @@ def test_the_age_of_a_value_grows_while_nothing_changes(
 def test_nothing_is_drawn_before_the_first_value() -> None:
     """A server that cannot be reached leaves its one line of error, and no table."""
     assert watch._live(Console(file=io.StringIO()), {}).get_renderable() == ""
+
+
+async def read(text: str, stream: watch.Stream | None = None) -> list[object]:
+    """Read a stream of events whose server says *text*."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=text)
+
+    transport = httpx.MockTransport(answer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        stream = stream or watch.Stream(client, ["chat:a"])
+        stream._client = client
+        return [event async for event in stream.read()]
+
+
+@pytest.mark.anyio
+async def test_what_is_lost_is_said_beside_what_came(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On the standard error, so that the lines stay what others can read."""
+    pushes = await read(
+        'event: push\ndata: {"channel":"chat:a","data":1}\n\n'
+        'event: gap\ndata: {"channel":"chat:a"}\n\n'
+        'event: join\ndata: {"channel":"chat:a","member":{}}\n\n'
+        'event: unsubscribed\ndata: {"channel":"chat:a","code":120,"reason":"why"}\n\n'
+        'event: push\ndata: {"channel":"chat:a","data":2}\n\n'
+    )
+
+    assert pushes == [{"channel": "chat:a", "data": n} for n in (1, 2)]
+    assert capsys.readouterr().err == (
+        "realtime: something of chat:a is lost\n"
+        "realtime: chat:a is not sent any more: why\n"
+    )
+
+
+@pytest.mark.anyio
+async def test_the_server_says_when_to_come_back() -> None:
+    """After an end that it has planned; otherwise soon."""
+    async with httpx.AsyncClient() as client:
+        stream = watch.Stream(client, ["chat:a"])
+        await read('event: end\nretry: 2500\ndata: {"reconnect":true}\n\n', stream)
+        planned = stream.again_s
+        await read("", stream)
+
+    assert (planned, stream.again_s) == (2.5, watch.AGAIN_S)
+
+
+@pytest.mark.anyio
+async def test_an_end_for_good_is_an_error() -> None:
+    """It would come again."""
+    end = 'event: end\ndata: {"reconnect":false,"reason":"the token has expired"}\n\n'
+
+    with pytest.raises(RemoteError, match="the token has expired"):
+        await read(end)
