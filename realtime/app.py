@@ -28,7 +28,7 @@ from realtime.core.tokens import ApiKeys
 from realtime.demo.player import EventDict, play
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator
-from realtime.engine.hooks import Asker, HookParts, ModuleAsker
+from realtime.engine.hooks import Asker, HookFunctions, HookParts, ModuleAsker
 from realtime.engine.node import Node, NodeParts, new_node_id
 from realtime.engine.people import PeopleSettings
 from realtime.engine.subscriptions import SERVER
@@ -72,7 +72,7 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
         Unavailable: If Redis or the tokens' issuer does not answer.
     """
     id = new_node_id()
-    hooks = _hooks(config, options.clock)
+    functions = load_functions(config)
     adapters = await open_adapters(
         config.redis, config.ledger, config.counters, id, options.clock.monotonic
     )
@@ -80,6 +80,7 @@ async def running_node(config: Config, options: Options) -> AsyncIterator[Node]:
     try:
         if jwks is not None:
             await jwks.start()
+        hooks = _hooks(config, options.clock, functions, adapters, id)
         node = Node(_parts(config, options, id, adapters, jwks, hooks))
         adapters.on_reconnected(node.missed)
         async with _hooked(node):
@@ -151,15 +152,22 @@ def _parts(
     )
 
 
-def _hooks(config: Config, clock: Clock) -> HookParts:
+def _hooks(
+    config: Config,
+    clock: Clock,
+    functions: HookFunctions | None,
+    adapters: Adapters,
+    id: NodeId,
+) -> HookParts:
     """Make what asks the developer's code, and what tells a backend."""
-    functions = load_functions(config)
     askers: list[Asker] = []
     if functions is not None:
         askers.append(ModuleAsker(functions, clock))
     if config.hooks.url is not None:
         askers.append(backend_asker(config.hooks, config.limits, clock))
-    notices = backend_notices(config.webhooks, clock)
+    notices = backend_notices(
+        config.webhooks, clock, adapters.link, config.redis.prefix, id
+    )
     return HookParts(config.hooks, tuple(askers), notices)
 
 

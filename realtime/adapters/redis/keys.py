@@ -14,6 +14,8 @@ it all: marks, cells, members of unique counts, and the channels that tell of ch
     {realtime:b:<channel>}:i:<key>                     an idempotency key was used
     realtime:nodes                                     hash: reports of the nodes
     realtime:blocks                                    hash: who is blocked or revoked
+    {realtime:notices}:s                               stream: notices to the webhook
+    {realtime:notices}:l                               which node delivers them
     realtime:ledger                                    how the ledger is laid out
     realtime:counters                                  hash: what cells mean, by counter
 
@@ -107,6 +109,16 @@ def broker_seen(name: bytes, idempotency_key: str) -> bytes:
 def nodes_key(prefix: str) -> bytes:
     """Return the key of the registry."""
     return f"{prefix}:nodes".encode()
+
+
+def notices_stream(prefix: str) -> bytes:
+    """Return the key of the notices that wait."""
+    return f"{{{prefix}:notices}}:s".encode()
+
+
+def notices_lease(prefix: str) -> bytes:
+    """Return the key that tells which node delivers them."""
+    return f"{{{prefix}:notices}}:l".encode()
 
 
 def blocks_key(prefix: str) -> bytes:

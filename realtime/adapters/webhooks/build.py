@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from realtime.adapters.redis.client import RedisLink
 from realtime.adapters.webhooks.asker import WebhookAsker
 from realtime.adapters.webhooks.notices import Notices
-from realtime.adapters.webhooks.queue import MemoryQueue
+from realtime.adapters.webhooks.queue import MemoryQueue, NoticeQueue
+from realtime.adapters.webhooks.redis import RedisQueue
 from realtime.adapters.webhooks.signed import SignedClient
 from realtime.clock import Clock
 from realtime.settings import HookSettings, LimitSettings, WebhookSettings
+from realtime.types import NodeId
 
 MIN_ANSWER_BYTES = 1024 * 1024
 NOTICE_ANSWER_BYTES = 64 * 1024  # which nobody reads
@@ -25,11 +28,24 @@ def backend_asker(
     return WebhookAsker(hooks.points, client, clock)
 
 
-def backend_notices(webhooks: WebhookSettings, clock: Clock) -> Notices | None:
-    """Return what tells the backend at ``webhooks.url``, if there is one."""
+def backend_notices(
+    webhooks: WebhookSettings,
+    clock: Clock,
+    link: RedisLink | None,
+    prefix: str,
+    node: NodeId,
+) -> Notices | None:
+    """
+    Return what tells the backend at ``webhooks.url``, if there is one.
+
+    With a *link*, notices wait in Redis, for whichever node lives.
+    """
     if webhooks.url is None or webhooks.secret is None:
         return None
     client = SignedClient(
         webhooks.url, webhooks.secret, webhooks.timeout_s, NOTICE_ANSWER_BYTES, clock
     )
-    return Notices(webhooks, client, MemoryQueue(webhooks.max_waiting), clock)
+    queue: NoticeQueue = MemoryQueue(webhooks.max_waiting)
+    if link is not None:
+        queue = RedisQueue(link, prefix, node, webhooks.max_waiting, clock)
+    return Notices(webhooks, client, queue, clock)

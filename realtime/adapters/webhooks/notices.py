@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import orjson
 import structlog
 
 from realtime.adapters.redis.backoff import Backoff
-from realtime.adapters.webhooks.queue import Notice, NoticeQueue, Settled
+from realtime.adapters.webhooks.queue import Notice, NoticeQueue
 from realtime.adapters.webhooks.signed import DeliveryFailed
 from realtime.clock import Clock
 from realtime.settings import WebhookSettings
@@ -32,6 +33,10 @@ RETRY_MOST_S = 30.0
 
 REFUSALS = (400, 413, 422)
 """Statuses that say that a content is not wanted, however often it is sent."""
+
+
+Settled = Callable[[str, int], None]
+"""Told what became of how many notices: delivered, dropped, given_up, refused, lost."""
 
 
 class Client(Protocol):
@@ -63,6 +68,7 @@ class Notices:
         self._give_up_s = settings.give_up_s
         self._client = client
         self._queue = queue
+        self._queue.on_dropped = partial(self._settled, "dropped")
         self._clock = clock
         self._backoff = backoff or Backoff(RETRY_FIRST_S, RETRY_MOST_S)
         self._failing = False
@@ -75,14 +81,14 @@ class Notices:
 
     def start(self) -> None:
         """Begin to deliver."""
+        self._queue.start()
         self._running = asyncio.get_running_loop().create_task(self._run())
 
     def put(self, event: str, body: Mapping[str, object]) -> None:
         """Tell the backend of *event*, if it wants to know; see ``engine.notify``."""
         if event in self.events:
             at = round(self._clock.time(), 3)
-            notice = Notice(secrets.token_hex(8), event, at, dict(body))
-            self._settled("dropped", self._queue.put(notice))
+            self._queue.put(Notice(secrets.token_hex(8), event, at, dict(body)))
 
     async def aclose(self) -> None:
         """Deliver what waits, as far as that is quick; count what is lost."""

@@ -10,9 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Settled = Callable[[str, int], None]
-"""Told what became of how many notices: delivered, dropped, given_up, refused, lost."""
-
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -26,17 +23,20 @@ class Notice:
 
 class NoticeQueue(Protocol):
     """
-    Keeps notices in their order until they are settled. Bounded: the oldest go first.
+    Keeps notices in their order until they are settled. Bounded: the oldest go first,
+    and ``on_dropped`` is told how many.
     """
 
-    def put(self, notice: Notice) -> int:
-        """Append at once; return how many were dropped for it."""
+    on_dropped: Callable[[int], None]
+
+    def start(self) -> None:
+        """Begin what the queue does in the background."""
+
+    def put(self, notice: Notice) -> None:
+        """Append; never waits."""
 
     async def take(self, most: int) -> Sequence[Notice]:
-        """
-        Wait, then return the oldest. They stay until ``settle``, and are not given to
-        anybody else as long as this process lives.
-        """
+        """Wait until there are some, and return the oldest; they stay."""
 
     async def settle(self, notices: Sequence[Notice]) -> None:
         """Forget these, which ``take`` has returned."""
@@ -46,7 +46,7 @@ class NoticeQueue(Protocol):
         """How many wait here, those that were taken included."""
 
     async def drained(self) -> None:
-        """Wait until nothing waits that would be lost with this process."""
+        """Wait until this process may end without a notice being late or lost."""
 
     async def aclose(self) -> int:
         """Let go; return how many are lost."""
@@ -56,6 +56,7 @@ class MemoryQueue:
     """A queue that ends with its process."""
 
     def __init__(self, most: int) -> None:
+        self.on_dropped: Callable[[int], None] = _nobody
         self._most = most
         self._waiting: deque[Notice] = deque()
         self._taken: list[Notice] = []
@@ -63,16 +64,17 @@ class MemoryQueue:
         self._none = asyncio.Event()
         self._none.set()
 
-    def put(self, notice: Notice) -> int:
+    def start(self) -> None:
+        """Do nothing."""
+
+    def put(self, notice: Notice) -> None:
         """Append; what is under way is not dropped."""
-        dropped = 0
         if self.waiting >= self._most and self._waiting:
             self._waiting.popleft()
-            dropped = 1
+            self.on_dropped(1)
         self._waiting.append(notice)
         self._some.set()
         self._none.clear()
-        return dropped
 
     async def take(self, most: int) -> Sequence[Notice]:
         """Return at once if there is something."""
@@ -101,3 +103,7 @@ class MemoryQueue:
     async def aclose(self) -> int:
         """Lose what waits."""
         return self.waiting
+
+
+def _nobody(dropped: int) -> None:
+    """Tell nobody."""
