@@ -74,6 +74,11 @@ class LeanSocket(asyncio.Protocol):
         """Whether messages can be said and heard."""
         return self._open
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a connection that ``ended`` will tell the end of."""
+        return self._transport is not None
+
     def say(self, message: dict[str, Any]) -> None:
         """Send one message; nothing happens when the connection has ended."""
         if self._transport is not None:

@@ -76,20 +76,25 @@ class Rider:
         self._socket: LeanSocket | None = None
         self._welcomed: asyncio.Future[None] | None = None
         self._sent = 0
-        self._timer: asyncio.TimerHandle | None = None
         self._told: tuple[float, float] | None = None  # when goodbye came, after_s
         self._gone_at: float | None = None
         self._making = event_s > 0
 
     async def run(self) -> None:
         """Ride, and get on again however often it is thrown off."""
+        self._later(self._random.random() * self._event_s, self._make)
         attempt = 0
-        self._timer = self._later(self._random.random() * self._event_s, self._make)
         while True:
             before = self._tally.welcomes
             end = await self._ride()
             attempt = 0 if self._tally.welcomes > before else attempt + 1
             await asyncio.sleep(self._pause_s(end, attempt))
+
+    async def get_off(self) -> None:
+        """Cut what is open; call it when ``run`` has been cancelled."""
+        if self._socket is not None and self._socket.begun:
+            self._socket.cut()
+            await self._socket.ended
 
     def stop_making(self) -> None:
         """Make no more events."""
@@ -115,7 +120,7 @@ class Rider:
         )
         if not welcomed.done() and not socket.ended.done():
             socket.cut()
-        end = await socket.ended
+        end = await asyncio.shield(socket.ended)
         if self.connected:
             self._gone_at = time.monotonic()
         self.connected = False

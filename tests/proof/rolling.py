@@ -210,6 +210,7 @@ class Deploy:
             self.result.counted = await asyncio.to_thread(self._count)
             for task in tasks:
                 task.cancel()
+        await asyncio.gather(*(rider.get_off() for rider in self._riders))
 
     async def _get_on(
         self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]
@@ -320,6 +321,9 @@ class Publisher:
                     await self._publish(socket, number)
             self.made = number
             await asyncio.sleep(self._period_s)
+        if socket is not None:
+            socket.cut()
+            await socket.ended
 
     async def _connect(self) -> LeanSocket | None:
         socket = LeanSocket(self._hear)
