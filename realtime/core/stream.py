@@ -215,8 +215,9 @@ class Stream:
         run = self.recent.find(since.offset)
         if run is None:
             return None
-        bounds = self._bounds
-        missed = run.after(since.offset, bounds.page, bounds.page_bytes)
+        size = self._bounds.page_bytes
+        room = size if want.room is None else min(want.room, size)
+        missed = run.after(since.offset, self._bounds.page, room)
         last = missed[-1].position
         assert last is not None
         if last == stands:

@@ -61,6 +61,7 @@ class Want:
     since: Position | None = None
     latest: bool = False  # the newest publication is wanted when nothing is recovered
     tried: bool = False
+    room: int | None = None  # bytes of data that may be told; None: a whole page
 
 
 @dataclass(frozen=True, slots=True)

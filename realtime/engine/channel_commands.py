@@ -112,11 +112,11 @@ async def _join(
     present, identity = services.people.channels, connection.session.identity
     if identity is None or not present.keeps(channel):
         subscribe = services.subscriptions.subscribe
-        return await subscribe(channel, outbox, flow, command.since)
+        return await subscribe(channel, outbox, flow, command.since, outbox.room)
     await present.arrive(connection, identity, channel)
     try:
         joined = await services.subscriptions.subscribe(
-            channel, outbox, flow, command.since
+            channel, outbox, flow, command.since, outbox.room
         )
     except BaseException:
         present.depart(connection, channel)

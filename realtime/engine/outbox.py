@@ -67,6 +67,12 @@ class Outbox:
         """Bytes that wait here; what the transport holds is not among them."""
         return self._waiting.bytes if self._waiting is not None else 0
 
+    def room(self) -> int:
+        """
+        Bytes that one answer may have: half of the bound is left for what follows it.
+        """
+        return self._max_bytes // 2 - self.waiting_bytes
+
     def push(self, frame: bytes) -> None:
         """Send *frame*, after everything that waits."""
         # Hot: once per subscriber and publication (benchmarks/fanout.py).

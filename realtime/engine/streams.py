@@ -15,7 +15,7 @@ from realtime.clock import Clock
 from realtime.core.stream_values import Bounds, Entry, Want
 from realtime.engine.metrics import Metrics
 from realtime.engine.tasks import Tasks
-from realtime.engine.tended import Memory, Tended, Tools
+from realtime.engine.tended import Memory, Room, Tended, Tools
 from realtime.errors import Unavailable
 from realtime.settings import HistorySettings
 from realtime.types import Channel, Publication
@@ -101,9 +101,11 @@ class Streams:
         """Say how somebody may enter an open channel; None when that takes a read."""
         return self._channels[channel].stream.entry(want)
 
-    async def enter(self, channel: Channel, want: Want) -> Entry:
+    async def enter(
+        self, channel: Channel, want: Want, room: Room | None = None
+    ) -> Entry:
         """The same, and wait for the read. See ``Tended.enter``."""
-        return await self._channels[channel].enter(want)
+        return await self._channels[channel].enter(want, room)
 
     # -- comparing positions -----------------------------------------------------
 

@@ -29,6 +29,7 @@ from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
 from realtime.engine.streams import Streams
 from realtime.engine.tasks import Tasks
+from realtime.engine.tended import Room
 from realtime.engine.wheel import Wheel
 from realtime.errors import UNAVAILABLE, CommandError, Unavailable
 from realtime.settings import HistorySettings
@@ -122,12 +123,14 @@ class Subscriptions:
         subscriber: Subscriber,
         flow: Flow = DIRECT,
         since: Position | None = None,
+        room: Room | None = None,
     ) -> Subscription | Missed:
         """
         Add *subscriber*, which must not be subscribed to this channel already.
 
         Publications reach it by *flow*. *since* asks for what came after; when that is
-        more than one page, the first one is returned and nobody is subscribed.
+        more than one page, or than there is *room* for, the first one is returned and
+        nobody is subscribed.
         Cancelling is safe: the subscriber is then not subscribed.
 
         Raises:
@@ -142,7 +145,9 @@ class Subscriptions:
                 return self._join(channel, subscriber, flow, since)
             definition = self._keeping.definition(channel)
             if definition.keeps_history:
-                return await self._enter(definition, channel, subscriber, flow, since)
+                await self._acquire(channel, definition)
+                entry = await self._enter(channel, definition, since, room)
+                return self._begin(channel, subscriber, flow, entry)
             await self._broker_channels.acquire(channel)
         except Unavailable as exc:
             raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
@@ -203,19 +208,21 @@ class Subscriptions:
 
     async def _enter(
         self,
-        definition: NamespaceDefinition,
         channel: Channel,
-        subscriber: Subscriber,
-        flow: Flow,
+        definition: NamespaceDefinition,
         since: Position | None,
-    ) -> Subscription | Missed:
-        await self._acquire(channel, definition)
+        room: Room | None,
+    ) -> Entry:
         try:
             want = Want(since, definition.last_value)
-            entry = await self.streams.enter(channel, want)
+            return await self.streams.enter(channel, want, room)
         except BaseException:
             self._release(channel)
             raise
+
+    def _begin(
+        self, channel: Channel, subscriber: Subscriber, flow: Flow, entry: Entry
+    ) -> Subscription | Missed:
         missed = flow.thin(entry.publications)
         if entry.more:
             self._metrics.recoveries.labels("page").inc()

@@ -25,6 +25,12 @@ from realtime.types import Channel, Position, Publication, PublicationKind
 REMEMBERED_BYTES = 32 * 1024 * 1024
 """Of histories, by all streams of a node together, roughly."""
 
+ROOM_S = 0.05
+"""Who is slow to take what it is told is looked at again after this."""
+
+Room = Callable[[], int]
+"""Says how many bytes of data may be told somebody now."""
+
 MAX_TRIES = 20
 """Reads after which somebody who wants to enter is sent away, to come again."""
 
@@ -109,9 +115,9 @@ class Tended:
         if self.stream.behind:
             self.tend()
 
-    async def enter(self, want: Want) -> Entry:
+    async def enter(self, want: Want, room: Room | None = None) -> Entry:
         """
-        Say how somebody enters.
+        Say how somebody enters, as soon as there is *room* to tell it.
 
         Join in the same step: whatever is awaited in between may be missed. Cancelling
         is safe.
@@ -120,6 +126,10 @@ class Tended:
             BrokerUnavailable: If the history cannot be read.
         """
         for _ in range(MAX_TRIES):
+            if room is not None:
+                while (free := room()) <= 0:
+                    await self._tools.clock.sleep(ROOM_S)
+                want.room = free
             entry = self.stream.entry(want)
             if entry is not None:
                 return entry

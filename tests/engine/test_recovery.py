@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from realtime.testing.client import MemoryClient
 from realtime.testing.clock import settle
-from realtime.types import Channel
+from realtime.types import Channel, JSONText
 from tests.engine.recovery_support import (
     MOST,
     PAGE,
@@ -277,3 +278,36 @@ async def test_a_crowd_that_comes_back_reads_once() -> None:
         assert all(each["recovered"] for each in answers)
         assert all(len(each["publications"]) == 3 for each in answers)
         assert sum(one.value for one in reads if one.name.endswith("_total")) == 1
+
+
+async def test_a_reader_without_room_is_told_later() -> None:
+    """What was missed never closes the connection of who comes back for it."""
+    async with cluster() as ([one, two], shared):
+        channels = [Channel(f"chat:{number}") for number in range(20)]
+        first, _ = await subscriber(one, Channel("chat:none"))
+        places = {}
+        for channel in channels:
+            [told] = await first.say("subscribe", channel=channel)
+            places[channel] = since(told)
+        for channel in channels:
+            for _ in range(PAGE):
+                await one.publish(channel, JSONText(b'"%s"' % (b"x" * 60_000)))
+        await settle()
+        slow = await guest(two)
+        slow.peer.paused()
+        for channel, place in places.items():
+            slow.send_raw(
+                orjson.dumps({"type": "subscribe", "channel": channel, "since": place})
+            )
+        await shared.clock.elapse(5)
+        waiting, closed = slow.peer.outbox.waiting_bytes, slow.close_code
+        seen = []
+        for _ in range(40):
+            slow.peer.resumed()
+            await shared.clock.elapse(1)
+            seen += slow.take()
+            slow.peer.paused()
+
+    assert (closed, waiting < 1024 * 1024) == (None, True)
+    assert {each["type"] for each in seen} <= {"subscribed", "recovering"}
+    assert len(seen) == len(channels)
