@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +23,8 @@ from realtime.cli import main
 from realtime.testing.processes import NodeProcess
 from realtime.testing.servers import HOST, ValkeyServer, free_port
 from tests.faults.support import (
+    API_KEY,
+    HTTP,
     JSON_V1,
     PATIENCE_S,
     Client,
@@ -115,6 +118,28 @@ def test_workers_share_a_port_and_their_counters(server: NodeProcess) -> None:
         phone.until("ack", acked=1)
         assert watcher.until("push")["data"]["value"] == 1
     assert value(server, "beats") == 1
+
+
+def test_every_worker_is_listed(server: NodeProcess) -> None:
+    """Though one port answers for any one of them: each is a process with its load."""
+
+    def listed() -> list[dict[str, Any]]:
+        key = {"Authorization": f"Bearer {API_KEY}"}
+        found: list[dict[str, Any]] = HTTP.get(
+            f"{server.url}/v1/nodes", headers=key
+        ).json()["nodes"]
+        return found
+
+    def pids() -> list[int]:
+        return sorted(one["pid"] for one in listed())
+
+    eventually(lambda: pids() == sorted(workers_of(server)), "both are listed")
+    with Client(server.ws_url) as client:
+        client.hello()
+        eventually(
+            lambda: sum(one["connections"] for one in listed()) == 1, "it counts"
+        )
+    assert all(one["ready"] and not one["draining"] for one in listed())
 
 
 def test_a_worker_that_dies_is_replaced(server: NodeProcess) -> None:
