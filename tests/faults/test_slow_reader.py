@@ -33,6 +33,7 @@ CONFIG = f"""{BASE}
 [limits]
 max_outbox = "4MiB"
 close_timeout = "30s"
+publish_rate = 0
 """
 
 
