@@ -152,10 +152,11 @@ class Channel:
 
     def recovering(self, reply: Recovering, size: int) -> bool:
         """Take a part of what was missed; whether that was any progress."""
+        if self.stale:
+            return True  # asked for by readers who have left
         before = self.position
-        if not self.stale:
-            self._catch_up(reply.publications, size)
-            self.position = reply.position
+        self._catch_up(reply.publications, size)
+        self.position = reply.position
         return self.position != before
 
     def take(self, push: ChannelPush, size: int) -> None:

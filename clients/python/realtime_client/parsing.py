@@ -74,7 +74,13 @@ class _Fields:
         return None if self._raw.get(name) is None else self.whole(name)
 
     def number(self, name: str) -> float:
-        return float(self._get(name, (int, float)))
+        value = self._get(name, (int, float))
+        try:
+            return float(value)
+        except OverflowError:
+            raise BadReply(
+                f"{self._where}.{name}: {value!r:.60} is too large"
+            ) from None
 
     def number_or_none(self, name: str) -> float | None:
         return None if self._raw.get(name) is None else self.number(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import suppress
 from dataclasses import fields
@@ -13,7 +14,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from realtime_client import BadEvent, BadReply, CommandError, Retry
+from realtime_client import BadEvent, BadReply, CommandError, Retry, parsing
 from realtime_client.codec import JSONCodec, MessagePackCodec, make_codec, to_json
 from realtime_client.events import decode_event, encode_event
 from realtime_client.parsing import parse
@@ -172,6 +173,39 @@ def test_whatever_a_server_sends_is_read_or_a_bad_reply(frame: bytes) -> None:
     for codec in CODECS:
         with suppress(BadReply):
             parse(codec.decode(frame))
+
+
+KINDS = sorted(parsing._READERS)
+FIELDS = sorted(
+    {
+        name
+        for example in examples("down")
+        for name in re.findall(r'"(\w+)":', example.values[0])
+    }
+    | {"id"}
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5)
+    ),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), VALUES))
+def test_whatever_a_message_has_is_read_or_a_bad_reply(
+    kind: str, given_fields: dict[str, Any]
+) -> None:
+    """Any values in the right places: nothing else is ever raised."""
+    with suppress(BadReply):
+        assert parse({**given_fields, "type": kind}) is not None
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\ud800", {"a": {1, 2}}, b"bytes"])
