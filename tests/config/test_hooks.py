@@ -273,8 +273,9 @@ def test_check_imports_the_module_and_says_what_is_used(write, capsys):
     assert "did you mean on_publish" in capsys.readouterr().err
 
 
-def test_a_server_does_not_start_with_a_wrong_module(write, capsys):
+def test_a_server_does_not_start_with_a_wrong_module(write, capsys, monkeypatch):
     """It says so before it listens."""
+    monkeypatch.setattr("realtime.logs.configure", lambda settings, stream: None)
     config = configured(write, "def on_publishes(request): ...")
     assert cli.main(["serve", "--config", config.path, "--port", "0"]) == 2
     assert "did you mean on_publish" in capsys.readouterr().err
