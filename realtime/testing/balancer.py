@@ -25,6 +25,7 @@ class _Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.other: _Side | None = None
         self.transport: asyncio.Transport | None = None
+        self._ended = False  # its direction
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -36,10 +37,13 @@ class _Side(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """Pass it on, and let the other direction go on."""
-        if self.other is not None and self.other.transport is not None:
-            with suppress(OSError, RuntimeError):
-                self.other.transport.write_eof()
+        """Pass it on, and let the other direction go on, if it has not ended too."""
+        self._ended = True
+        other = self.other
+        if other is None or other.transport is None or other._ended:
+            return False
+        with suppress(OSError, RuntimeError):
+            other.transport.write_eof()
         return True
 
     def pause_writing(self) -> None:
@@ -66,6 +70,7 @@ class _Entrance(_Side):
         super().__init__()
         self._balancer = balancer
         self._early = bytearray()
+        balancer.connections += 1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look for a node."""
@@ -78,6 +83,11 @@ class _Entrance(_Side):
             self._early += data
         else:
             super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the other side, too."""
+        self._balancer.connections -= 1
+        super().connection_lost(exc)
 
     def join(self, side: _Side) -> None:
         """Pass on what has come so far, and from now on."""
@@ -95,6 +105,7 @@ class Balancer:
 
     def __init__(self, nodes: Sequence[int], port: int = 0) -> None:
         self.port = port
+        self.connections = 0
         self.ready: dict[int, bool] = dict.fromkeys(nodes, False)
         self._nodes = tuple(nodes)
         self._turn = count()
