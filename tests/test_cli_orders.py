@@ -128,6 +128,8 @@ def test_revoke_closes_who_has_an_old_token(node: NodeProcess, run: Run) -> None
         assert app.closed()[0] == 4506
     assert code == 0
     assert out.endswith(": 1 connection closed, on 1 node\n")
+    assert run("revoke", "rex", "--undo")[1] == "tokens of rex are good again\n"
+    assert run("revoke", "rex", "--undo")[1] == "tokens of rex are not revoked\n"
     code, out, _ = run("revoke", "--everybody", "--issued-before", 1_000)
     assert out.startswith(
         "revoked tokens of everybody issued before 1970-01-01 00:16:4"

@@ -22,6 +22,8 @@ examples:
   realtime revoke --everybody
       after a leak: every app must get a new token
   realtime revoke ann --issued-before 1700000000
+      a further order reaches further, never less far
+  realtime revoke ann --undo
 """
 
 
@@ -44,6 +46,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="DURATION",
         help="how long it is remembered (default 365d)",
     )
+    parser.add_argument(
+        "--undo", action="store_true", help="take it back: old tokens are good again"
+    )
     add_remote(parser)
     parser.set_defaults(run=run)
 
@@ -53,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     if (args.user is None) is not args.everybody:
         raise RemoteError("give either a user or --everybody")
     path = "/v1" if args.everybody else user_path(args.user)
+    if args.undo:
+        return _undo(args, path)
     body = {"issued_before": args.issued_before, "for": args.duration}
     answer = call(args, "POST", f"{path}/revoke", body)
     whose = "everybody" if args.everybody else args.user
@@ -60,4 +67,12 @@ def run(args: argparse.Namespace) -> int:
     closed = count(answer["disconnected"], "connection")
     told = f"tokens of {whose} issued before {before}: {closed} closed"
     print(f"revoked {told}, {everywhere(answer)}")
+    return 0
+
+
+def _undo(args: argparse.Namespace, path: str) -> int:
+    answer = call(args, "DELETE", f"{path}/revoke")
+    whose = "everybody" if args.everybody else args.user
+    state = "good again" if answer["unrevoked"] else "not revoked"
+    print(f"tokens of {whose} are {state}")
     return 0

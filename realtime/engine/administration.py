@@ -130,7 +130,7 @@ class Administration:
 
     async def unblock(self, user: UserId) -> Outcome | None:
         """Take a block back; None if there was none. Raises Unavailable."""
-        stored = await self._gate.lift(user)
+        stored = await self._gate.lift(user, revocation=False)
         return None if stored is None else await self._spread(stored, 0)
 
     async def revoke(
@@ -139,11 +139,21 @@ class Administration:
         """
         Refuse tokens issued before an instant (None: now), of one user or of all.
 
-        It is remembered for *for_s* seconds. Raises as ``block`` does.
+        It is remembered for *for_s* seconds. What was revoked stays so: an order that
+        reaches less far than the one in force changes nothing. Raises as ``block``.
         """
         now = self._clock.time()
         before = now if issued_before is None else issued_before
-        return await self._put(Block(user, now + for_s, before))
+        known = await self._gate.find(user, revocation=True)
+        until = now + for_s
+        if known is not None and known.issued_before is not None:
+            before, until = max(before, known.issued_before), max(until, known.until)
+        return await self._put(Block(user, until, before))
+
+    async def unrevoke(self, user: UserId | None) -> Outcome | None:
+        """Take a revocation back; None if there was none. Raises Unavailable."""
+        stored = await self._gate.lift(user, revocation=True)
+        return None if stored is None else await self._spread(stored, 0)
 
     async def blocks(self, after: str, limit: int) -> BlockPage:
         """Return a page of what is in force, on every node. Raises Unavailable."""

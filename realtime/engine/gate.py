@@ -131,19 +131,23 @@ class Gate:
         stored = await self._blocks.put(replace(order, stamp=newest), now)
         return stored, self.apply(stored)
 
-    async def lift(self, user: UserId) -> Block | None:
+    async def lift(self, user: UserId | None, *, revocation: bool) -> Block | None:
         """
-        Take a block back; return what is stored now, None if there was no block.
+        Take an order back; return what is stored now, None if there was no order.
 
         Raises:
             Unavailable: If it may not have been taken back.
         """
-        await self.sync()
-        block = self._in_force(user, False, self._clock.time())
-        if block is None:
+        order = await self.find(user, revocation=revocation)
+        if order is None:
             return None
-        stored, _ = await self.put(replace(block, lifted=True))
+        stored, _ = await self.put(replace(order, lifted=True))
         return stored
+
+    async def find(self, user: UserId | None, *, revocation: bool) -> Block | None:
+        """Return the order that is in force for *user* itself. Raises Unavailable."""
+        await self.sync()
+        return self._in_force(user, revocation, self._clock.time())
 
     def apply(self, order: Block) -> int:
         """

@@ -148,7 +148,7 @@ async def test_the_newest_order_wins_in_whatever_order_they_come() -> None:
     enforced: list[Block] = []
     gate.enforce = lambda order: enforced.append(order) or 1
     first, _ = await gate.put(block())
-    lifted = await gate.lift(ANN)
+    lifted = await gate.lift(ANN, revocation=False)
     assert lifted is not None
     other, _ = setting.gate()
     for order in (lifted, first, lifted):
@@ -162,9 +162,9 @@ async def test_a_block_that_is_not_there_is_not_lifted() -> None:
     """And who asks is told so; one that another node was given is."""
     setting = Setting()
     here, there = setting.gate()[0], setting.gate()[0]
-    assert await here.lift(ANN) is None
+    assert await here.lift(ANN, revocation=False) is None
     await there.put(block())
-    lifted = await here.lift(ANN)
+    lifted = await here.lift(ANN, revocation=False)
 
     assert lifted is not None
     assert lifted.lifted
@@ -179,7 +179,7 @@ async def test_what_is_in_force_is_counted() -> None:
     await gate.put(block(ANN))
     await gate.put(block(BOB, for_s=10))
     await gate.put(block(UserId("eve")))
-    await gate.lift(UserId("eve"))
+    await gate.lift(UserId("eve"), revocation=False)
     setting.clock.advance(10)
 
     assert [order.user for order in gate.in_force()] == [ANN]
@@ -277,7 +277,7 @@ async def test_an_old_copy_does_not_bring_back_what_was_lifted() -> None:
     here, cut_off = setting.gate()[0], setting.gate()[0]
     await here.put(block(for_s=1000))
     await cut_off.sync()
-    await here.lift(ANN)
+    await here.lift(ANN, revocation=False)
     setting.shelf.lose()
     await cut_off.sync()
     assert told(cut_off, identity()) == "blocked"  # it knows no better

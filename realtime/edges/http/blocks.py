@@ -65,12 +65,26 @@ class Blocking:
         return told(outcome, {"user": user, "unblocked": True})
 
     async def revoke_user(self, request: Request) -> Response:
-        """Refuse the tokens of a user that were issued before an instant."""
-        return await self._revoke(request, user_in(request))
+        """Refuse older tokens of a user with POST, take it back with DELETE."""
+        return await self._revocation(request, user_in(request))
 
     async def revoke_all(self, request: Request) -> Response:
-        """Refuse everybody's tokens that were issued before an instant."""
-        return await self._revoke(request, None)
+        """The same for everybody's tokens."""
+        return await self._revocation(request, None)
+
+    async def _revocation(self, request: Request, user: UserId | None) -> Response:
+        if request.method == "DELETE":
+            return await self._unrevoke(request, user)
+        return await self._revoke(request, user)
+
+    async def _unrevoke(self, request: Request, user: UserId | None) -> Response:
+        caller = await self._callers.backend(request)
+        Query(request.query_params, ())
+        outcome = await self._host.admin.unrevoke(user)
+        if outcome is None:
+            return JSONResponse({"user": user, "unrevoked": False})
+        audit(caller, "unrevoke", outcome, user=user)
+        return told(outcome, {"user": user, "unrevoked": True})
 
     async def _revoke(self, request: Request, user: UserId | None) -> Response:
         caller = await self._callers.backend(request)

@@ -11,7 +11,6 @@ from realtime.adapters.broker.port import Placed
 from realtime.clock import Clock
 from realtime.core.access import Access, Identity
 from realtime.core.counters import CounterSet
-from realtime.core.flow import DIRECT, Flow
 from realtime.core.live import LiveValue
 from realtime.core.naming import LiveName
 from realtime.engine.administration import Administration
@@ -19,11 +18,10 @@ from realtime.engine.backend import TrackResult
 from realtime.engine.directory import Directory
 from realtime.engine.gate import Gate
 from realtime.engine.hooks import Hooks
-from realtime.engine.hub import Subscriber
 from realtime.engine.keeping import ALWAYS, Keeping, Once
 from realtime.engine.metrics import Metrics
 from realtime.engine.people import People
-from realtime.engine.subscriptions import Missed, Subscription
+from realtime.engine.subscriptions import Subscriptions
 from realtime.settings import (
     ApiKey,
     AuthSettings,
@@ -31,7 +29,7 @@ from realtime.settings import (
     LimitSettings,
     ServerSettings,
 )
-from realtime.types import Channel, DeviceId, JSONText, Position, UserId
+from realtime.types import Channel, DeviceId, JSONText, UserId
 
 
 class Authenticator(Protocol):
@@ -173,24 +171,9 @@ class Host(Protocol):
     ) -> list[tuple[dict[str, str], int | float | None]]:
         """At most *limit* combinations and their values. Raises LedgerUnavailable."""
 
-    async def subscribe(
-        self,
-        channel: Channel,
-        subscriber: Subscriber,
-        flow: Flow = DIRECT,
-        since: Position | None = None,
-    ) -> Subscription | Missed:
-        """
-        Add *subscriber*, which must not be subscribed to this channel already.
-
-        More than one page after *since*: the first, and nobody is subscribed.
-
-        Raises:
-            CommandError: BAD_CHANNEL, UNKNOWN_CHANNEL or UNAVAILABLE.
-        """
-
-    def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
-        """Remove *subscriber*, which must be subscribed, at once."""
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """Who subscribes to what, here."""
 
     async def readiness(self) -> Mapping[str, str]:
         """``ok``, or a sentence, for every service that the node stands on."""

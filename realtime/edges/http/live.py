@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -31,8 +31,9 @@ from realtime.edges.http.errors import NOT_ACCEPTABLE
 from realtime.edges.http.fields import refuse
 from realtime.edges.http.host import Host
 from realtime.edges.http.reader import Reader
+from realtime.edges.http.resume import Places
 from realtime.engine.directory import Facts
-from realtime.engine.subscriptions import Subscription
+from realtime.engine.subscriptions import Missed, Subscription
 from realtime.errors import (
     DISCONNECTED,
     ENDED_BY_BACKEND,
@@ -43,8 +44,18 @@ from realtime.errors import (
     CloseCode,
     CommandError,
 )
-from realtime.types import Channel, ConnectionId, Publication
-from realtime.wire.frames import FrameKey, PreparedPush
+from realtime.types import (
+    Channel,
+    ConnectionId,
+    JSONText,
+    Position,
+    Publication,
+    PublicationKind,
+)
+from realtime.wire.frames import FrameKey, PreparedPush, sse_id
+
+AGAIN_S = 1.0
+"""A page that could not be read is asked for again after this."""
 
 KEEPALIVE_S = 15.0
 """After this long without an event, a comment tells proxies that the stream lives."""
@@ -118,23 +129,31 @@ class Live:
         _check_accept(request.headers.get("accept", "*/*"))
         caller = await self._callers.of(request, in_address=True)
         channels = self._channels(request)
+        places = Places(
+            request.query_params.getlist("since"), request.headers.get("last-event-id")
+        )
+        places.check(channels)
         for channel in channels:
             await self._host.hooks.channels.check_subscribe(caller.identity, channel)
         remote = "" if request.client is None else request.client.host
-        return EventStream(self._host, self._streams, caller.identity, channels, remote)
+        return EventStream(
+            self._host, self._streams, caller.identity, channels, places, remote
+        )
 
-    def _channels(self, request: Request) -> Sequence[Channel]:
+    def _channels(self, request: Request) -> Mapping[Channel, None]:
         found: dict[Channel, None] = {}
         limit = self._host.limits.max_subscriptions
         for name, value in request.query_params.multi_items():
+            if name == "since":
+                continue
             if name != "channel":
-                refuse(name, "no such parameter; there is channel, once or more")
+                refuse(name, "no such parameter; there are channel and since")
             found[self._canonical(value)] = None
             if len(found) > limit:
                 refuse("channel", f"is given more than {limit} times")
         if not found:
             refuse("channel", "is missing; name at least one channel to watch")
-        return tuple(found)
+        return found
 
     def _canonical(self, name: str) -> Channel:
         if namespace_of(name) == LIVE:
@@ -162,7 +181,8 @@ class EventStream(Response):
         host: Host,
         streams: Streams,
         identity: Identity,
-        channels: Sequence[Channel],
+        channels: Mapping[Channel, None],
+        places: Places,
         remote: str,
     ) -> None:
         self.id = ConnectionId(secrets.token_hex(8))
@@ -176,6 +196,8 @@ class EventStream(Response):
         self._remote = remote
         self._since = host.parts.clock.time()
         self._channels = channels
+        self._places = places
+        self._paged: dict[Channel, Position] = {}  # of these there are further pages
         self._reader = Reader(
             host.limits.max_outbox_bytes, host.parts.clock, host.metrics.tally
         )
@@ -191,7 +213,7 @@ class EventStream(Response):
         try:
             self._host.gate.check(self.identity)  # an order may have come meanwhile
             for channel in () if head else self._channels:
-                await self._join(channel)
+                await self._join(channel, self._places.of(channel))
             await send(
                 {
                     "type": "http.response.start",
@@ -206,21 +228,57 @@ class EventStream(Response):
         finally:
             self._leave()
 
-    async def _join(self, channel: Channel) -> None:
-        joined = await self._host.subscribe(channel, self._reader)
-        assert isinstance(joined, Subscription)  # it asked for nothing that was missed
+    async def _join(self, channel: Channel, since: Position | None) -> None:
+        """Subscribe, or take a page of what was missed."""
+        reader = self._reader
+        if since is not None and self._writer is None and reader.room() <= 0:
+            self._paged[channel] = since  # nobody takes anything yet
+            return
+        joined = await self._host.subscriptions.attend(
+            channel, reader, since, reader.room
+        )
+        for publication in joined.publications:
+            reader.push(PreparedPush(0, publication).frame(FrameKey.SSE))
+        if isinstance(joined, Missed):
+            self._paged[channel] = joined.position
+            return
+        self._paged.pop(channel, None)
         self._joined.append(joined.channel)
         if joined.data is not None:
-            first = PreparedPush(
-                joined.number, Publication(joined.channel, joined.data)
-            )
-            self._reader.push_latest(joined.number, first.frame(FrameKey.SSE))
+            first = Publication(joined.channel, joined.data)
+            frame = PreparedPush(joined.number, first).frame(FrameKey.SSE)
+            reader.push_latest(joined.number, frame)
+        if joined.position is not None:
+            unknown = since is None and self._places.returning
+            self._tell_place(joined, joined.recovered is False or unknown)
+
+    def _tell_place(self, joined: Subscription, lost: bool) -> None:
+        """Say where it goes on; with *lost*, that something before is missing."""
+        channel, position = joined.channel, joined.position
+        assert position is not None
+        if lost:
+            null, kind = JSONText(b"null"), PublicationKind.GAP
+            gap = Publication(channel, null, position, kind=kind)
+            self._reader.push(PreparedPush(joined.number, gap).frame(FrameKey.SSE))
+        else:
+            self._reader.push(sse_id(channel, position))
+
+    async def _catch_up(self) -> None:
+        """Take the further pages, as the reader takes them."""
+        while self._paged:
+            channel, since = next(iter(self._paged.items()))
+            try:
+                await self._join(channel, since)
+            except CommandError as exc:
+                if exc.code is not UNAVAILABLE:
+                    raise
+                await self._host.parts.clock.sleep(AGAIN_S)
 
     def _leave(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
         for channel in self._joined:
-            self._host.unsubscribe(channel, self._reader)
+            self._host.subscriptions.unsubscribe(channel, self._reader)
         self._host.directory.discard_stream(self)
         self._streams.leave(self._reader)
 
@@ -242,7 +300,7 @@ class EventStream(Response):
         if channel not in self._joined:
             return False
         self._joined.remove(channel)
-        self._host.unsubscribe(channel, self._reader)
+        self._host.subscriptions.unsubscribe(channel, self._reader)
         code = ENDED_BY_BACKEND
         told = {"channel": channel, "code": code.code, "reason": code.meaning}
         self._reader.push(b"event: unsubscribed\ndata: %b\n\n" % orjson.dumps(told))
@@ -261,6 +319,7 @@ class EventStream(Response):
     async def _run(self, receive: Receive, send: Send) -> None:
         """Write until the reader is finished or gone."""
         self._writer = asyncio.create_task(self._write(send))
+        catcher = asyncio.create_task(self._catch_up())
         listener = asyncio.create_task(_until_gone(receive))
         self._start_timers()
         self._reader.when_finished(self._finished)
@@ -268,9 +327,9 @@ class EventStream(Response):
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (*tasks, catcher):
                 task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
+            results = await asyncio.gather(*tasks, catcher, return_exceptions=True)
         for result in results:
             # What ends a task on purpose: cancelling it, and a connection that is gone.
             if isinstance(result, Exception) and not isinstance(result, OSError):

@@ -24,6 +24,7 @@ class Reader:
     __slots__ = (
         "_backlog",
         "_clock",
+        "_max_bytes",
         "_on_finish",
         "_wake",
         "end",
@@ -39,6 +40,7 @@ class Reader:
         self, max_bytes: int, clock: Clock, tally: FlowTally | None = None
     ) -> None:
         self._clock = clock
+        self._max_bytes = max_bytes
         self._backlog = Backlog(max_bytes, tally or FlowTally())
         self._wake = asyncio.Event()
         self._on_finish: Callable[[], None] | None = None
@@ -51,6 +53,10 @@ class Reader:
     def waiting_bytes(self) -> int:
         """What waits to be taken."""
         return self._backlog.bytes
+
+    def room(self) -> int:
+        """Bytes that one page of what was missed may have: half of the bound."""
+        return self._max_bytes // 2 - self._backlog.bytes
 
     def push(self, frame: bytes) -> None:
         """Let frames wait, after those that wait already."""

@@ -68,11 +68,12 @@ def _orders(orders: Ordering, blocks: Blocking) -> list[Route]:
             ("refresh", orders.refresh),
         )
     ]
+    both = ["POST", "DELETE"]
     return [
         *found,
         Route("/v1/users/{user:path}/connections", orders.connections),
-        Route("/v1/users/{user:path}/revoke", blocks.revoke_user, methods=["POST"]),
-        Route("/v1/revoke", blocks.revoke_all, methods=["POST"]),
+        Route("/v1/users/{user:path}/revoke", blocks.revoke_user, methods=both),
+        Route("/v1/revoke", blocks.revoke_all, methods=both),
         Route("/v1/users/{user:path}/block", blocks.user, methods=["PUT", "DELETE"]),
         Route("/v1/blocks", blocks.index),
         Route("/v1/channels", orders.channels),

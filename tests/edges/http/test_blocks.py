@@ -145,6 +145,33 @@ async def test_tokens_of_the_future_cannot_be_revoked(world: World) -> None:
     assert near.status == 200
 
 
+async def test_what_was_revoked_stays_so(world: World) -> None:
+    """An order that reaches less far neither helps old tokens nor ends sooner."""
+    await world.post("/v1/users/ann/revoke", {"issued_before": NOW - 10}, KEY)
+    body = {"issued_before": NOW - 100, "for": 60}
+    answer = await world.post("/v1/users/ann/revoke", body, KEY)
+    assert answer.json["issued_before"] == NOW - 10
+    assert answer.json["until"] == NOW + 365 * 86_400
+    assert (await world.get("/v1/counters", issued(11))).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "user"), [("/v1/revoke", None), ("/v1/users/ann/revoke", "ann")]
+)
+async def test_a_revocation_can_be_taken_back(
+    world: World, path: str, user: str | None
+) -> None:
+    """Old tokens are good again; once more, there is nothing to take back."""
+    await world.post(path, {}, KEY)
+    assert (await world.get("/v1/counters", issued(1))).status == 401
+    first = await world.ask("DELETE", path, headers=KEY)
+    second = await world.ask("DELETE", path, headers=KEY)
+
+    assert first.json == {"user": user, "unrevoked": True, "nodes": 1, "answered": 1}
+    assert second.json == {"user": user, "unrevoked": False}
+    assert (await world.get("/v1/counters", issued(1))).status == 200
+
+
 # -- the list --------------------------------------------------------------------------
 
 
@@ -177,6 +204,8 @@ async def test_what_is_in_force_is_listed(world: World) -> None:
         ("DELETE", "/v1/users/ann/block", None),
         ("POST", "/v1/users/ann/revoke", {}),
         ("POST", "/v1/revoke", {}),
+        ("DELETE", "/v1/revoke", None),
+        ("DELETE", "/v1/users/ann/revoke", None),
         ("GET", "/v1/blocks", None),
         ("GET", "/v1/channels", None),
         ("GET", "/v1/nodes", None),

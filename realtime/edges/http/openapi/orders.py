@@ -152,18 +152,7 @@ def _user_paths(facts: Facts) -> Json:
         "Blocked",
         {**more, "requestBody": body(record({"for": _FOR}), {"for": "1h"})},
     )
-    unblock = operation(
-        "unblock",
-        "orders",
-        "Take a block back",
-        "The user may connect again.",
-        {
-            "200": answer("There is no block now.", ref("Unblocked")),
-            **errors(400, *CALLING, 429),
-            "503": NOT_EVERYWHERE,
-        },
-        **more,
-    )
+    unblock = _taken_back("unblock", "a block", "Unblocked", more)
     connections = operation(
         "connections",
         "orders",
@@ -179,8 +168,26 @@ def _user_paths(facts: Facts) -> Json:
     return {
         "/v1/users/{user}/block": {"put": block, "delete": unblock},
         "/v1/users/{user}/connections": {"get": connections},
-        "/v1/users/{user}/revoke": {"post": _revoke("revoke_user", "a user's", more)},
+        "/v1/users/{user}/revoke": {
+            "post": _revoke("revoke_user", "a user's", more),
+            "delete": _taken_back("unrevoke_user", "a revocation", "Unrevoked", more),
+        },
     }
+
+
+def _taken_back(name: str, what: str, schema: str, more: Json) -> Json:
+    return operation(
+        name,
+        "orders",
+        f"Take {what} back",
+        "On every node. Says whether there was one.",
+        {
+            "200": answer("There is none now.", ref(schema)),
+            **errors(400, *CALLING, 429),
+            "503": NOT_EVERYWHERE,
+        },
+        **more,
+    )
 
 
 def _revoke(name: str, whose: str, more: Json) -> Json:
@@ -191,7 +198,8 @@ def _revoke(name: str, whose: str, more: Json) -> Json:
         f"Revoke {whose} tokens",
         "Refuses tokens issued before an instant (now, if it is left out), and those "
         "that do not say when they were issued; who is connected with one is closed "
-        "with 4506. It is remembered for a year, or for `for`.",
+        "with 4506. It is remembered for a year, or for `for`. What was revoked before "
+        "stays so.",
         "Revoked",
         {**more, "requestBody": _optional(record(fields, *fields), {"for": "30d"})},
     )
@@ -237,7 +245,12 @@ def _list_paths(facts: Facts) -> Json:
         **key,
     )
     return {
-        "/v1/revoke": {"post": _revoke("revoke_all", "everybody's", key)},
+        "/v1/revoke": {
+            "post": _revoke("revoke_all", "everybody's", key),
+            "delete": _taken_back(
+                "unrevoke_all", "everybody's revocation", "Unrevoked", key
+            ),
+        },
         "/v1/channels": {"get": channels},
         "/v1/blocks": {"get": blocks},
         "/v1/nodes": {"get": nodes},

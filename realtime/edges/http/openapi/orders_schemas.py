@@ -35,6 +35,14 @@ SCHEMAS: Json = {
     "Unblocked": record(
         {"user": text(), "unblocked": {"type": "boolean"}, **_COUNTS}, *_COUNTS
     ),
+    "Unrevoked": record(
+        {
+            "user": {"type": ["string", "null"]},
+            "unrevoked": {"type": "boolean"},
+            **_COUNTS,
+        },
+        *_COUNTS,
+    ),
     "Revoked": _done(
         "disconnected",
         user={"type": ["string", "null"], "description": "null: everybody."},
