@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
+from client_support.history import CHAT, at, missed, subscribed, unread, unread_count
 from client_support.manual_clock import eventually
 from client_support.online import scene
 from realtime_client import (
     CommandError,
     Gap,
-    GoingAway,
-    Item,
     Joined,
     Left,
     Member,
     Message,
     Position,
-    State,
-    Subscription,
     live,
 )
 
 pytestmark = pytest.mark.anyio
-
-CHAT = "chat:lobby"
-
-
-def missed(*offsets: int) -> list[dict[str, Any]]:
-    """Return what the server tells of messages: each is its own offset."""
-    return [{"data": offset, "offset": offset} for offset in offsets]
-
-
-def at(offset: int, epoch: str = "e") -> dict[str, Any]:
-    """Return a position as the fields of a reply."""
-    return {"offset": offset, "epoch": epoch}
-
-
-def unread(subscription: Subscription) -> list[Item]:
-    """Return what could be read now, without waiting."""
-    read: list[Item] = []
-    with suppress(asyncio.QueueEmpty):
-        while True:
-            read.append(subscription.next_item_nowait())
-    return read
-
-
-async def subscribed(
-    it: Any, client: Any, conversation: Any, *, offset: int = 5, **options: Any
-) -> Subscription:
-    """Subscribe to a channel that stands at an offset."""
-    subscribing = asyncio.ensure_future(client.subscribe(CHAT, **options))
-    await conversation.confirm(3, **at(offset))
-    subscription: Subscription = await subscribing
-    return subscription
 
 
 # -- resuming --------------------------------------------------------------------------
@@ -66,7 +31,7 @@ async def test_a_session_is_resumed_by_hello(codec: str) -> None:
     """Every subscription goes with it, from the position that was reached."""
     async with scene() as it:
         client, conversation = await it.online(codec=codec)
-        chat = await subscribed(it, client, conversation)
+        chat = await subscribed(client, conversation)
         client.watch(live("likes"))
         await conversation.confirm(4, {"value": 1})
         await conversation.push(3, 6, offset=6)
@@ -87,7 +52,7 @@ async def test_what_was_missed_is_delivered_once_and_in_order() -> None:
     """It comes before what is pushed from then on; nothing is said of a reconnect."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation)
+        chat = await subscribed(client, conversation)
         await conversation.push(3, 6, offset=6)
         await eventually(lambda: unread_count(chat) == 1)
         conversation.cut()
@@ -103,16 +68,11 @@ async def test_what_was_missed_is_delivered_once_and_in_order() -> None:
         assert it.notices == []
 
 
-def unread_count(subscription: Subscription) -> int:
-    """Return how many items wait to be read."""
-    return len(subscription._items)
-
-
 async def test_what_cannot_be_recovered_is_told_in_its_place() -> None:
     """As an item between what was before and what comes after, and as a notice."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation)
+        chat = await subscribed(client, conversation)
         conversation.cut()
         await it.back_off(client)
         conversation = await it.again(client)
@@ -135,7 +95,7 @@ async def test_much_that_was_missed_comes_in_several_parts() -> None:
     """The client asks again from where each part ends, until it is subscribed."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation)
+        chat = await subscribed(client, conversation)
         conversation.cut()
         await it.back_off(client)
         conversation = await it.again(client)
@@ -166,7 +126,7 @@ async def test_a_part_without_progress_is_not_asked_for_at_once() -> None:
     """A server that answers the same again and again is not asked without end."""
     async with scene() as it:
         client, conversation = await it.online()
-        await subscribed(it, client, conversation)
+        await subscribed(client, conversation)
         conversation.cut()
         await it.back_off(client)
         conversation = await it.again(client)
@@ -182,7 +142,7 @@ async def test_old_messages_wait_until_the_reader_has_room() -> None:
     """However much there is to recover, none of it is dropped."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation, max_messages=4)
+        chat = await subscribed(client, conversation, max_messages=4)
         conversation.cut()
         await it.back_off(client)
         conversation = await it.again(client)
@@ -238,7 +198,7 @@ async def test_a_gap_is_told_and_the_subscription_goes_on() -> None:
     """From the position that the server tells."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation)
+        chat = await subscribed(client, conversation)
         await conversation.send("gap", channel=3, **at(9))
         await conversation.push(3, 10, offset=10)
         assert await anext(chat) == 10
@@ -283,7 +243,7 @@ async def test_offsets_that_jump_are_no_loss() -> None:
     """What lies between was filtered or merged, as the subscription wants it."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation, filter={"tag": "a"})
+        chat = await subscribed(client, conversation, filter={"tag": "a"})
         await conversation.push(3, 90, offset=90)
         assert await anext(chat) == 90
         assert it.notices == []
@@ -314,7 +274,7 @@ async def test_a_slow_reader_finds_a_gap_where_messages_were_dropped() -> None:
     """Before the oldest that is left."""
     async with scene() as it:
         client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation, max_messages=2)
+        chat = await subscribed(client, conversation, max_messages=2)
         for offset in (6, 7, 8):
             await conversation.push(3, offset, offset=offset)
         await eventually(lambda: chat.dropped == 1)
@@ -353,7 +313,7 @@ async def test_readers_of_one_channel_share_how_it_is_subscribed() -> None:
     """There is one subscription; the second reader is told that it cannot differ."""
     async with scene() as it:
         client, conversation = await it.online()
-        await subscribed(it, client, conversation, filter={"tag": "a", "eq": "1"})
+        await subscribed(client, conversation, filter={"tag": "a", "eq": "1"})
         with pytest.raises(ValueError, match="read already"):
             await client.subscribe(CHAT)
         with pytest.raises(ValueError, match="another reader begins where"):
@@ -505,84 +465,3 @@ async def test_a_blocked_user_comes_back_when_the_block_is_over() -> None:
         )
         change = await it.offline(client)
         assert change.retry_in_s == 3.25
-
-
-# -- goodbye ---------------------------------------------------------------------------
-
-
-async def test_goodbye_is_obeyed_to_the_second() -> None:
-    """The connection is closed, and the next one comes when the server said."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        chat = await subscribed(it, client, conversation)
-        await conversation.send("goodbye", after_s=7.5, reason="a deploy")
-        assert await conversation.closed() == 1000
-        change = await it.offline(client)
-        assert change.retry_in_s == 7.5
-        assert isinstance(change.error, GoingAway)
-        assert str(change.error) == "a deploy"
-        it.clock.advance(7.5)
-        conversation = await it.again(client)
-        await conversation.confirm(4, **at(6), recovered=True, publications=missed(6))
-        assert await anext(chat) == 6
-        assert it.notices == []
-
-
-async def test_goodbye_is_no_failed_attempt() -> None:
-    """Said again and again, the delay after a real failure is still the shortest."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        for _ in range(5):
-            await conversation.send("goodbye", after_s=1.0, reason="")
-            change = await it.offline(client)
-            assert change.retry_in_s == 1.0
-            it.clock.advance(1.0)
-            conversation = await it.again(client)
-        conversation.cut()
-        assert (await it.offline(client)).retry_in_s == 0.25
-
-
-async def test_a_publication_outlives_a_goodbye() -> None:
-    """It is repeated on the next connection; the application notices nothing."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        publishing = asyncio.ensure_future(client.publish(CHAT, 1))
-        first = await conversation.receive("publish")
-        await conversation.send("goodbye", after_s=2.0, reason="")
-        await it.back_off(client)
-        conversation = await it.again(client)
-        second = await conversation.receive("publish")
-        assert second["idempotency_key"] == first["idempotency_key"]
-        await conversation.send("published", id=second["id"])
-        await publishing
-
-
-@pytest.mark.parametrize("code", [4006, 4007, 4008, 4111])
-async def test_codes_below_4500_are_come_back_from(code: int) -> None:
-    """Whether this version knows them or not."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        await conversation.close(code)
-        assert (await it.offline(client)).retry_in_s == 0.25
-
-
-@pytest.mark.parametrize("code", [4504, 4505, 4777])
-async def test_codes_from_4500_are_final(code: int) -> None:
-    """The application is told; a new client may try again."""
-    async with scene() as it:
-        client, conversation = await it.online()
-        await conversation.close(code)
-        await eventually(lambda: client.state is State.CLOSED)
-        assert client.error is not None
-        assert client.error.code == code
-
-
-async def test_a_revoked_token_is_replaced() -> None:
-    """As an expired one is."""
-    tokens = iter(["one", "two"])
-    async with scene() as it:
-        client, conversation = await it.online(token=lambda: next(tokens))
-        await conversation.close(4506)
-        await it.back_off(client)
-        conversation = await it.server.accept()
-        assert (await conversation.receive("hello"))["token"] == "two"
