@@ -20,6 +20,7 @@ import pytest
 from realtime.testing.processes import NodeProcess
 from realtime.testing.servers import HOST, ValkeyServer
 from tests.faults.support import (
+    BASE,
     PATIENCE_S,
     check_log,
     eventually,
@@ -36,7 +37,36 @@ CLIENTS = 1_000  # a round
 AT_ONCE = 50
 MIB = 2**20
 
-GAUGES = ("connections", "subscriptions", "channels", "live_channels", "pending_events")
+GAUGES = (
+    "connections",
+    "subscriptions",
+    "channels",
+    "live_channels",
+    "pending_events",
+    "presence_members",
+    "presence_channels",
+    "presence_late",
+    "presence_untold",
+)
+
+CONFIG = f"""{BASE}
+[presence]
+lease = "2s"
+
+[users]
+online = true
+linger = "1s"
+channel = "chat:{{user}}"
+
+[limits]
+max_connections_per_user = 1000
+
+[namespaces.room]
+subscribe = "user"
+presence = true
+join_leave = true
+linger = "1s"
+"""
 
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n"
@@ -58,14 +88,22 @@ def session(random: Random, number: int, token: str) -> bytes:
     """What one client says, all of it at once."""
     frames = [
         UPGRADE,
-        frame(type="hello", token=token, device=f"device-{number % 500}"),
+        frame(type="hello", token=token, device=f"device-{number % 100}"),
     ]
     for _ in range(random.randrange(8)):
         post = random.randrange(40)
         channel = random.choice(
-            [f"live:likes;post={post}", "live:beats", f"chat:{post}", f"chat:{number}"]
+            [
+                f"live:likes;post={post}",
+                "live:beats",
+                f"chat:{post}",
+                f"chat:{number}",
+                f"room:{post}",
+                f"room:{number}",
+            ]
         )
-        frames.append(frame(type="subscribe", channel=channel))
+        told = {"join_leave": True} if channel.startswith("room:") else {}
+        frames.append(frame(type="subscribe", channel=channel, **told))
         if random.random() < 0.3:
             frames.append(frame(type="unsubscribe", channel=channel))
     frames.append(frame(type="publish", channel=f"chat:{number}", data="x" * 500))
@@ -94,13 +132,14 @@ async def visit(port: int, random: Random, number: int, token: str) -> None:
 
 async def visits(port: int, seed: int) -> None:
     """Make one round of visits."""
-    random, token = Random(seed), user_token()
+    random = Random(seed)
+    tokens = [user_token(f"user-{number}") for number in range(100)]
     numbers = iter(range(CLIENTS))
 
     async def work() -> None:
         for number in numbers:
             with suppress(ConnectionError):
-                await visit(port, random, number, token)
+                await visit(port, random, number, tokens[number % 100])
 
     async with asyncio.timeout(2 * PATIENCE_S):
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
@@ -114,7 +153,7 @@ def gauges(node: NodeProcess) -> dict[str, float]:
 @pytest.fixture(params=["memory", "redis"])
 def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NodeProcess]:
     """A server alone, and one on Valkey, where joining and leaving take their time."""
-    write_config(tmp_path)
+    write_config(tmp_path, CONFIG)
     if request.param == "memory":
         with start_node(tmp_path) as node:
             yield node
@@ -124,13 +163,21 @@ def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NodeProcess
         start_node(tmp_path, "--redis", valkey.url) as node,
     ):
         yield node
-        eventually(lambda: not others(valkey), "only the probe's channel is left")
+        eventually(lambda: not others(valkey), "only the node's own channels are left")
+        eventually(lambda: not members(valkey), "no key of presence is left")
+
+
+def members(valkey: ValkeyServer) -> list[bytes]:
+    """The keys of presence, but for answers, which are kept for some seconds."""
+    found = valkey.command("KEYS", "{realtime:p:*")
+    return [key for key in found if b"}:r:" not in key]
 
 
 def others(valkey: ValkeyServer) -> list[bytes]:
-    """The channels that anybody listens to, but for the server's own probe."""
+    """The channels that anybody listens to, but for the server's own."""
     found = valkey.command("PUBSUB", "CHANNELS")
-    return [name for name in found if not name.startswith(b"realtime:probe:")]
+    own = b"realtime:probe:", b"realtime:b:@"
+    return [name for name in found if not name.startswith(own)]
 
 
 def test_after_thousands_of_clients_nothing_is_left(node: NodeProcess) -> None:
