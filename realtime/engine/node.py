@@ -38,7 +38,7 @@ from realtime.engine.directory import Directory
 from realtime.engine.drain import Drain, Rotation
 from realtime.engine.gate import Gate
 from realtime.engine.hooks import HookParts, Hooks
-from realtime.engine.hub import Hub, Subscriber
+from realtime.engine.hub import Hub
 from realtime.engine.ingest import Ingest
 from realtime.engine.keepalive import Keepalive
 from realtime.engine.keeping import ALWAYS, Keeping, Once
@@ -49,7 +49,7 @@ from realtime.engine.orders import Orders
 from realtime.engine.people import People, PeopleSettings
 from realtime.engine.services import Services
 from realtime.engine.stats import Reading, Stats
-from realtime.engine.subscriptions import Subscription, Subscriptions
+from realtime.engine.subscriptions import Subscriptions
 from realtime.engine.tasks import Tasks
 from realtime.engine.wheel import Wheel
 from realtime.errors import Unavailable
@@ -463,13 +463,10 @@ class Node:
         assert definition is not None, f"{counter} is not declared"
         return await self._listing.cells(definition, window, when, limit)
 
-    async def subscribe(self, channel: Channel, subscriber: Subscriber) -> Subscription:
-        """Subscribe something that is not a connection. See ``Subscriptions``."""
-        return await self._subscriptions.attend(channel, subscriber)
-
-    def unsubscribe(self, channel: Channel, subscriber: Subscriber) -> None:
-        """Undo ``subscribe``, by the canonical name that it returned."""
-        self._subscriptions.unsubscribe(channel, subscriber)
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """For who subscribes without being a connection."""
+        return self._subscriptions
 
     async def cluster(self) -> list[NodeReport]:
         """

@@ -153,18 +153,22 @@ class Subscriptions:
             raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
         return self._join(channel, subscriber, flow, since)
 
-    async def attend(self, channel: Channel, subscriber: Subscriber) -> Subscription:
+    async def attend(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        since: Position | None = None,
+        room: Room | None = None,
+    ) -> Subscription | Missed:
         """
-        Add *subscriber*, which asks for nothing, as the namespace offers it.
+        Add *subscriber*, which asks for no flow of its own, as the namespace offers it.
 
         See ``subscribe``.
         """
         flow = DIRECT
         if namespace_of(channel) != LIVE:
             flow = flow_of(self._keeping.definition(channel), Subscribe(channel))
-        joined = await self.subscribe(channel, subscriber, flow)
-        assert isinstance(joined, Subscription), "nothing was missed"
-        return joined
+        return await self.subscribe(channel, subscriber, flow, since, room)
 
     def _join(
         self,

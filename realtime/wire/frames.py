@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
+from urllib.parse import quote
 
 import msgpack
 import orjson
 
-from realtime.types import Publication, PublicationKind
+from realtime.types import Position, Publication, PublicationKind
 
 _pack_short = Struct("!BB").pack
 _pack_medium = Struct("!BBH").pack
@@ -172,7 +173,17 @@ def _sse_event(push: PreparedPush) -> bytes:
     head = b'{"channel":%b' % orjson.dumps(push.publication.channel)
     name = _TYPES[push.publication.kind].encode()
     text = _json_text(head, push.publication)
-    return b"event: %b\ndata: %b\n\n" % (name, text)
+    position = push.publication.position
+    if position is None:
+        return b"event: %b\ndata: %b\n\n" % (name, text)
+    id = sse_id(push.publication.channel, position)
+    return b"event: %b\ndata: %b\n%b" % (name, text, id)
+
+
+def sse_id(channel: str, position: Position) -> bytes:
+    """Return the end of an event, or an event of its own, that names a position."""
+    place = f"{position.offset},{position.epoch},{quote(channel, safe=':')}"
+    return b"id: %b\n\n" % place.encode()
 
 
 # Indexed by FrameKey.

@@ -156,6 +156,14 @@ def test_sse_push_is_one_event_that_names_its_channel() -> None:
     )
 
 
+def test_an_event_with_a_position_has_an_id() -> None:
+    """Browsers send it back when they return; it is one line whatever the channel."""
+    one = Publication(Channel("chat:é,\n"), JSONText(b"1"), Position(5, "e"))
+    event = PreparedPush(7, one).frame(FrameKey.SSE)
+
+    assert event.endswith(b"}\nid: 5,e,chat:%C3%A9%2C%0A\n\n")
+
+
 @pytest.mark.parametrize(
     "publication",
     [
@@ -175,7 +183,8 @@ def test_every_kind_of_push_says_the_same_in_each_form(
     message = orjson.loads(parsed(one.frame(FrameKey.JSON)).data)
 
     assert msgpack.unpackb(parsed(one.frame(FrameKey.MSGPACK)).data) == message
-    name, text = one.frame(FrameKey.SSE).removesuffix(b"\n\n").split(b"\ndata: ")
+    event, _, _ = one.frame(FrameKey.SSE).removesuffix(b"\n\n").partition(b"\nid: ")
+    name, text = event.split(b"\ndata: ")
     assert name == b"event: %b" % message.pop("type").encode()
     assert orjson.loads(text) == {**message, "channel": "chat:a"}
 

@@ -29,6 +29,7 @@ from realtime.settings import (
     AuthSettings,
     DrainSettings,
     EventSettings,
+    HistorySettings,
     LedgerSettings,
     LimitSettings,
     RedisSettings,
@@ -271,6 +272,7 @@ async def running(
     auth: AuthSettings | None = None,
     limits: LimitSettings | None = None,
     ledger: LedgerSettings | None = None,
+    history: HistorySettings | None = None,
     page: Mapping[str, object] | None = None,
     clock: Any = None,
     hooks: HookParts | None = None,
@@ -300,6 +302,7 @@ async def running(
             events=events,
             probe_s=2.0,
             counters=counters,
+            history=history or HistorySettings(),
             namespaces={one.name: one for one in NAMESPACES},
             access=Access({one.name: one for one in NAMESPACES}, counters, events),
             authenticator=Authenticator(

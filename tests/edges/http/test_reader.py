@@ -133,7 +133,8 @@ async def test_what_may_be_dropped_is_replaced_by_a_gap() -> None:
     one.taken()
     one.push_droppable(droppable(10), b"next")
 
-    gap = b'event: gap\ndata: {"channel":"feed:a","offset":9,"epoch":"e1"}\n\n'
+    gap = b'event: gap\ndata: {"channel":"feed:a","offset":9,"epoch":"e1"}\n'
+    gap += b"id: 9,e1,feed:a\n\n"
     assert chunk == b"answer" + gap
     assert one.take() == b"next"
     assert one.end is None
