@@ -19,7 +19,7 @@ from realtime.engine.drain import (
     Drain,
     Rotation,
     age_s,
-    batch_size,
+    due,
 )
 from realtime.engine.metrics import Metrics
 from realtime.errors import GOING_AWAY, ROTATED, CloseCode
@@ -187,18 +187,37 @@ async def test_who_has_left_by_himself_is_told_nothing() -> None:
     assert all(guest.closed is None for guest in house.all if not guest.told)
 
 
-@given(st.integers(0, 100_000), st.floats(0, 3600))
-def test_batches_are_neither_slower_nor_larger_than_they_must_be(
-    count: int, over_s: float
+@given(st.integers(1, 100_000), st.floats(0, 3600), st.floats(0, 4000))
+def test_goodbyes_are_neither_late_nor_early(
+    count: int, over_s: float, elapsed_s: float
 ) -> None:
-    """All have left in time, and at least a hundred a second leave."""
-    size = batch_size(count, over_s)
-    steps = -(-count // size)
+    """All are told in time, at least a hundred a second, and no more than must be."""
+    told = due(count, over_s, elapsed_s)
+    assert 1 <= told <= count
+    if count <= AT_ONCE or over_s <= STEP_S:
+        assert told == count
+        return
+    rate = max(count / over_s, AT_ONCE)
+    assert min(rate * elapsed_s, count) <= told + 1e-6
+    assert told <= rate * (elapsed_s + STEP_S) + 1
 
-    assert (steps - 1) * STEP_S <= over_s + STEP_S
-    assert size >= AT_ONCE * STEP_S
-    if count > AT_ONCE and size > AT_ONCE * STEP_S:
-        assert (size - 1) * max(over_s / STEP_S, 1) < count
+
+class Late(ManualClock):
+    """A clock of a busy machine: who sleeps is woken much too late."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Sleep five times as long."""
+        await super().sleep(delay_s * 5)
+
+
+async def test_a_busy_machine_does_not_make_it_longer() -> None:
+    """When a step takes five times as long, so many more are told in the next."""
+    house = House(guests=2_000, over_s=4)
+    house.clock = Late()
+    took = await house.drain()
+
+    assert 3.5 <= took <= 4 + 5 * STEP_S
+    assert all(guest.closed for guest in house.all)
 
 
 # -- rotation --------------------------------------------------------------------------
