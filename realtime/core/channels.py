@@ -14,6 +14,9 @@ from realtime.types import Channel
 LIVE = "live"
 """The namespace of live channels: reserved; only counters publish here."""
 
+INTERNAL = "@"
+"""Begins the names of channels between nodes, which no client may name."""
+
 MAX_CHANNEL_CHARS = 255
 MAX_LIVE_CHARS = 4096
 """Of a live channel, whose name holds the values of dimensions, percent-encoded."""
@@ -36,7 +39,8 @@ def namespace_of(channel: str) -> str:
 def check_channel(name: str) -> Channel:
     """
     Return *name* as a channel: 1 to 255 printable characters without spaces (a live
-    channel's up to 4,096), one of them the colon after the namespace.
+    channel's up to 4,096), one of them the colon after the namespace, the first none
+    that is the servers' own.
 
     Raises:
         CommandError: BAD_CHANNEL, naming the offending character or what is missing.
@@ -50,6 +54,8 @@ def check_channel(name: str) -> Channel:
         )
     if not name.isprintable() or " " in name:
         raise _bad(_offence(name))
+    if name.startswith(INTERNAL):
+        raise _bad(f"channel: {name} begins with @, as the servers' own channels do")
     if not namespace_of(name):
         raise _bad(
             f"channel: {name} has no namespace; a channel is written namespace:name"

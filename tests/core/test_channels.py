@@ -48,6 +48,8 @@ def test_printable_names_with_a_namespace_are_channels(name):
         ("live:" + "x" * 4092, "4097 characters, at most 4096"),
         ("chat", "has no namespace"),
         (":42", "has no namespace"),
+        ("@control", "the servers' own"),
+        ("@control:n1", "the servers' own"),
         ("chat:a b", "character 7 of the name is a space"),
         ("chat:\n", "U+000A"),
         ("chat:\x00", "U+0000"),

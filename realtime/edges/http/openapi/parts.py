@@ -60,10 +60,10 @@ def integer(low: int = 0, high: int = MAX_SAFE, **more: object) -> Json:
     return {"type": "integer", "minimum": low, "maximum": high, **more}
 
 
-# Printable, without spaces, with a namespace before the first colon.
+# Printable, without spaces, with a namespace before the first colon, not begun by @.
 CHANNEL = text(
     "`namespace:name`; 1 to 255 printable characters without spaces.",
-    pattern="^[!-9;-~]+:[!-~]*$",
+    pattern="^[!-9;-?A-~][!-9;-~]*:[!-~]*$",
     maxLength=MAX_CHANNEL_CHARS,
 )
 LIVE_CHANNEL = text(
