@@ -27,6 +27,7 @@ from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.hosting import HostingServer
 from realtime.edges.http import streams_of
 from realtime.engine.drain import SETTLE_S, Leaver
+from realtime.engine.hooks import LONGEST_STOP_S as HOOKS_STOP_S
 from realtime.engine.node import FLUSH_S, Node
 from realtime.errors import ConfigError
 from realtime.settings import DrainSettings, ServerSettings
@@ -217,7 +218,7 @@ def _uvicorn_config(app: Starlette, server: ServerSettings) -> uvicorn.Config:
 def longest_stop_s(drain: DrainSettings) -> float:
     """Return how long a process may take from the signal to its end, at the most."""
     goodbyes_s = drain.notice_s + drain.over_s + SETTLE_S
-    return goodbyes_s + SHUTDOWN_S + FLUSH_S + SPARE_S
+    return goodbyes_s + SHUTDOWN_S + FLUSH_S + HOOKS_STOP_S + SPARE_S
 
 
 def run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from realtime.adapters.webhooks import notices as webhook_notices
 from realtime.adapters.webhooks.notices import Notices
 from realtime.clock import Clock
 from realtime.core.access import Access
@@ -15,8 +16,14 @@ from realtime.engine.auth import Authenticator
 from realtime.engine.hooks.asker import Asker
 from realtime.engine.hooks.calls import Calls
 from realtime.engine.hooks.channels import ChannelHooks
-from realtime.engine.hooks.connections import CLOSED, OPENED, ConnectionHooks
+from realtime.engine.hooks.connections import (
+    CLOSED,
+    FLUSH_S,
+    OPENED,
+    ConnectionHooks,
+)
 from realtime.engine.hooks.events import EventHooks
+from realtime.engine.hooks.module import STOP_S
 from realtime.engine.hooks.sessions import SessionHooks
 from realtime.engine.metrics import Metrics
 from realtime.engine.notify import Notify, nobody
@@ -24,6 +31,9 @@ from realtime.hooks import Point
 from realtime.settings import HookSettings
 
 log = structlog.get_logger(__name__)
+
+LONGEST_STOP_S = FLUSH_S + webhook_notices.FLUSH_S + STOP_S
+"""How long ``Hooks.aclose`` takes at the most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class ModuleAsker:
             )
         _, problem = self._thread.started.result()
         if problem is not None:
+            _tell_problem(self._thread.started)
             said = f"{type(problem).__name__}: {problem}"
             raise ConfigError("hooks.module", f"on_start failed: {said}") from problem
 
