@@ -21,7 +21,8 @@ from realtime.units import format_duration
 
 DESCRIPTION = """\
 Watch live channels (or any others) until Ctrl-C. On a terminal each channel has a line
-with its latest value; into a pipe or a file goes one JSON object per change.
+with its latest value; into a pipe or a file goes one JSON object per change. After a
+lost connection it goes on, on channels with a history with what it has missed.
 """
 
 EPILOG = """\
@@ -135,15 +136,17 @@ class Stream:
     """
     What the server pushes; ``opened`` once it has ever begun to.
 
-    When it has ended, it may be read again after ``again_s``. What is lost, and what
-    the server will not push any more, is said on the standard error.
+    When it has ended, it may be read again after ``again_s``, and goes on where it was
+    on channels with a history. What is lost, and what the server will not push any
+    more, is said on the standard error.
     """
 
     def __init__(self, client: httpx.AsyncClient, channels: Sequence[str]) -> None:
         self.opened = False
         self.again_s = AGAIN_S
         self._client = client
-        self._query = httpx.QueryParams([("channel", name) for name in channels])
+        self._channels = channels
+        self._places: dict[str, str] = {}  # by channel: the id of its last event
 
     async def read(self) -> AsyncIterator[dict[str, Any]]:
         """
@@ -153,7 +156,10 @@ class Stream:
             RemoteError: If the server refuses.
             httpx.HTTPError: If the connection fails.
         """
-        request = self._client.stream("GET", "/v1/live", params=self._query)
+        names = [("channel", name) for name in self._channels]
+        places = [("since", id) for id in self._places.values()]
+        params = httpx.QueryParams([*names, *places])
+        request = self._client.stream("GET", "/v1/live", params=params)
         async with request as response:
             if not response.is_success:
                 await response.aread()
@@ -164,6 +170,8 @@ class Stream:
                 name, _, value = line.partition(": ")
                 if name == "event":
                     kind = value
+                elif name == "id":
+                    self._places[value.split(",", 2)[-1]] = value
                 elif name == "retry":
                     self.again_s = int(value) / 1000
                 elif name == "data" and kind == "push":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import httpx
@@ -40,10 +41,15 @@ def test_nothing_is_drawn_before_the_first_value() -> None:
     assert watch._live(Console(file=io.StringIO()), {}).get_renderable() == ""
 
 
-async def read(text: str, stream: watch.Stream | None = None) -> list[object]:
-    """Read a stream of events whose server says *text*."""
+async def read(
+    text: str,
+    stream: watch.Stream | None = None,
+    heard: Callable[[httpx.Request], object] = lambda _: None,
+) -> list[object]:
+    """Read a stream of events whose server says *text*, and has *heard* a request."""
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def answer(request: httpx.Request) -> httpx.Response:
+        heard(request)
         return httpx.Response(200, text=text)
 
     transport = httpx.MockTransport(answer)
@@ -83,6 +89,27 @@ async def test_the_server_says_when_to_come_back() -> None:
         await read("", stream)
 
     assert (planned, stream.again_s) == (2.5, watch.AGAIN_S)
+
+
+@pytest.mark.anyio
+async def test_a_stream_goes_on_where_it_was() -> None:
+    """On each channel that has ids; the others are just watched again."""
+    asked: list[httpx.QueryParams] = []
+    async with httpx.AsyncClient() as client:
+        stream = watch.Stream(client, ["log:a", "log:b;c", "plain:a"])
+        for text in (
+            "id: 5,e,log:a\n\n"
+            'event: push\ndata: {"channel":"log:a","data":1}\nid: 6,e,log:a\n\n'
+            "id: 9,e,log:b%3Bc\n\n",
+            "",
+        ):
+            await read(text, stream, lambda one: asked.append(one.url.params))
+
+    assert [one.get_list("since") for one in asked] == [
+        [],
+        ["6,e,log:a", "9,e,log:b%3Bc"],
+    ]
+    assert asked[1].get_list("channel") == ["log:a", "log:b;c", "plain:a"]
 
 
 @pytest.mark.anyio
