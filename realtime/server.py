@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 
 from realtime.app import Options, build_app, running_node
 from realtime.config import Config
+from realtime.edges.descriptors import allow_connections
 from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.hosting import HostingServer
 from realtime.edges.http import streams_of
@@ -239,6 +240,8 @@ def run(
         ConfigError: If what is stored in Redis was made with other settings.
         Unavailable: If Redis or the tokens' issuer does not answer.
     """
+
+    allow_connections(config.limits, warn=not config.server.dev)
 
     async def main() -> None:
         async with running_node(config, options) as node:
