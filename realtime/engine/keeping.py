@@ -151,7 +151,9 @@ class Keeping:
         if not definition.keeps_history and once == ALWAYS:
             return PLAIN
         self.check(channel, once)
-        key = None if once.key is None else f"{once.author}:{once.key}"
+        key = None
+        if once.key is not None:  # both may have any characters: the length parts them
+            key = f"{len(once.author)}:{once.author}:{once.key}"
         return PublishOptions(
             keep=self.keep(definition) if definition.keeps_history else None,
             idempotency_key=key,
