@@ -15,7 +15,7 @@ has no session any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 from hashlib import sha256
 
@@ -260,7 +260,7 @@ class Session:
         self.next_seq = expected
         self.acked = expected - 1
 
-    def check_room(self, channel: Channel, others: Sequence[Channel] = ()) -> None:
+    def check_room(self, channel: Channel, others: Collection[Channel] = ()) -> None:
         """
         Raise unless one more subscription, to *channel*, is possible.
 

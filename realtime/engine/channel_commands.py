@@ -9,7 +9,7 @@ coroutine that the connection awaits before its next command.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -48,6 +48,9 @@ log = structlog.get_logger(__name__)
 Pending = Coroutine[Any, Any, None] | None
 Handler = Callable[[Any, Any], Pending]
 
+RESUMED_AT_ONCE = 64
+"""Subscriptions of one hello that are looked at before others get their turn."""
+
 
 # -- subscribe -------------------------------------------------------------------------
 
@@ -58,7 +61,7 @@ def subscribe(connection: Connection, command: Subscribe) -> Pending:
 
 
 def _check(
-    connection: Connection, command: Subscribe, others: Sequence[Channel]
+    connection: Connection, command: Subscribe, others: Collection[Channel]
 ) -> tuple[Channel, Flow]:
     """
     Return the channel and how its publications are to come.
@@ -133,20 +136,26 @@ async def resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:
     Each is answered by itself, in any order; those that fail do not count as mistakes
     of the client, which may hold what it could subscribe to yesterday.
     """
-    begun: list[Channel] = []
+    begun: dict[Channel, None] = {}
     async with asyncio.TaskGroup() as group:
-        for command in wanted:
+        for number, command in enumerate(wanted, start=1):
+            if number % RESUMED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 channel, flow = _check(connection, command, begun)
             except CommandError as exc:
                 connection.tell(exc, command.id)
                 continue
-            begun.append(channel)
-            group.create_task(_resume_one(connection, command, channel, flow))
+            begun[channel] = None
+            group.create_task(_resume_one(connection, command, channel, flow, begun))
 
 
 async def _resume_one(
-    connection: Connection, command: Subscribe, channel: Channel, flow: Flow
+    connection: Connection,
+    command: Subscribe,
+    channel: Channel,
+    flow: Flow,
+    begun: dict[Channel, None],
 ) -> None:
     try:
         await _subscribe(connection, command, channel, flow)
@@ -155,6 +164,8 @@ async def _resume_one(
     except Exception:
         log.exception("command_failed", connection=connection.id, type=Subscribe)
         connection.tell(CommandError(INTERNAL), command.id)
+    finally:
+        del begun[channel]  # if it was subscribed, the session counts it now
 
 
 def unsubscribe(connection: Connection, command: Unsubscribe) -> Pending:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -190,6 +192,24 @@ async def test_hello_subscribes_to_no_more_than_the_limit() -> None:
         assert [(each["id"], each["name"]) for each in refused] == [
             (MOST, "limit_exceeded")
         ]
+        assert len(client.peer.session.channels) == MOST
+
+
+async def test_a_long_hello_lets_others_have_their_turn() -> None:
+    """Only a part of its subscriptions is looked at before the loop goes on."""
+    async with cluster(1) as ([node], _):
+        names = [f"chat:{n}" for n in range(MOST)]
+        names += [f"nowhere:{n}" for n in range(2000)]
+        wanted = [{"id": n, "channel": name} for n, name in enumerate(names)]
+        client = MemoryClient(node)
+        client.send_raw(orjson.dumps({"type": "hello", "subscriptions": wanted}))
+        turns = []
+        while sum(turns) < len(wanted) + 1 and len(turns) < 1000:
+            await asyncio.sleep(0)
+            turns.append(len(client.take()))
+
+        assert sum(turns) == len(wanted) + 1
+        assert max(turns) < 200
         assert len(client.peer.session.channels) == MOST
 
 
