@@ -39,6 +39,7 @@ from realtime_client.replies import (
     JoinPush,
     LeavePush,
     Push,
+    Refreshed,
     Reply,
     SlowDown,
     TokenExpired,
@@ -251,6 +252,9 @@ class Session:
             self._unasked(reply)
         elif isinstance(reply, Unsubscribed):
             self._parts.subscriptions.ended(reply)
+        elif isinstance(reply, Refreshed):  # the backend has moved the token's end
+            self._keeper.expired = False
+            self._refreshed(reply.expires_at)
 
     def _settle(self, reply: Ack | SlowDown) -> None:
         sender = self._parts.sender

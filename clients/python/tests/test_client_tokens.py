@@ -88,6 +88,18 @@ async def test_token_expired_is_answered_on_the_same_connection() -> None:
         assert kinds == {"track", "subscribe"}
 
 
+async def test_the_backend_may_move_the_end_of_a_token() -> None:
+    """Told by a refreshed that nobody asked for: it is kept until then."""
+    backend = Backend()
+    now = {"received_at": 1000.0, "sent_at": 1000.0}
+    async with scene() as it:
+        _, conversation = await it.online({**now, "expires_at": 1100.0}, token=backend)
+        await eventually(lambda: 80.0 in it.clock.delays)
+        await conversation.send("refreshed", expires_at=1500.0)
+        await eventually(lambda: 400.0 in it.clock.delays)
+        assert backend.calls == 1
+
+
 async def test_a_failed_refresh_is_repeated() -> None:
     """With growing delays, and the application hears of it."""
     backend = Backend()
