@@ -40,6 +40,7 @@ ROWS = {
         "Redis, one node",
         "Redis, two nodes",
     ],
+    "presence": ["ping", "stats", "join and leave", "touch", "page of 10"],
 }
 
 
