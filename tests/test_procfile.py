@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,23 +22,37 @@ STOP_S = 20.0
 
 
 @pytest.fixture
-def ports() -> Iterator[dict[str, int]]:
-    """Start the Procfile on free ports; end all of it afterwards."""
+def ports(tmp_path: Path) -> Iterator[dict[str, int]]:
+    """Start the Procfile on free ports; end all of it afterwards, tidily."""
     ports = {name: free_port() for name in ("VALKEY_PORT", "WEB1_PORT", "WEB2_PORT")}
     given = {name: str(port) for name, port in ports.items()}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    honcho = subprocess.Popen(
-        [sys.executable, "-m", "honcho", "start"],
-        cwd=ROOT,
-        env={**os.environ, **given, "PATH": path},
-        stdin=subprocess.DEVNULL,
-    )
+    said = tmp_path / "honcho.log"
+    with said.open("w") as output:
+        honcho = subprocess.Popen(
+            [sys.executable, "-m", "honcho", "start"],
+            cwd=ROOT,
+            env={**os.environ, **given, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
         yield ports
     finally:
         honcho.send_signal(signal.SIGTERM)
         honcho.wait(STOP_S)
     assert not any(map(is_open, ports.values())), "something was left running"
+    check_end(said.read_text("utf-8"))
+
+
+def check_end(said: str) -> None:
+    """Fail unless all have ended by themselves, Valkey last and missed by nobody."""
+    ends = re.findall(r"(\w+)\.1 stopped \(rc=(-?\d+)\)", said)
+    assert sorted(ends) == [("valkey", "0"), ("web1", "0"), ("web2", "0")], said
+    assert ends[-1][0] == "valkey"
+    after = said.partition("SIGTERM received")[2]
+    assert not re.search(r"unavailable|Traceback|SIGKILL", after), after
 
 
 def url(port: int) -> str:
