@@ -23,6 +23,7 @@ from realtime.core.session import Phase, Session
 from realtime.engine import commands
 from realtime.engine.batches import Batch, Sender
 from realtime.engine.directory import Facts
+from realtime.engine.gate import presents_token
 from realtime.engine.outbox import Outbox
 from realtime.engine.services import Services
 from realtime.engine.socket import Socket
@@ -397,7 +398,7 @@ class Connection:
     def renew(self, expires_at: float | None) -> bool:
         """Set when the token expires, None: now; return whether there is a token."""
         identity = self.session.identity
-        if identity is None or identity.expires_at is None:
+        if identity is None or not presents_token(identity):
             return False
         now = self.services.clock.time()
         if expires_at is not None and expires_at > now:

@@ -79,7 +79,7 @@ class Gate:
             block = self._in_force(user, False, now)
             if block is not None:
                 return block
-        if not _presents_token(identity):
+        if not presents_token(identity):
             return None
         for user in meant:
             order = self._in_force(user, True, now)
@@ -217,7 +217,7 @@ class Gate:
             self._failing = False
 
 
-def _presents_token(identity: Identity) -> bool:
+def presents_token(identity: Identity) -> bool:
     """Whether there is a token that could be revoked; anonymous sessions have none."""
     return (
         identity.user is not None

@@ -33,6 +33,7 @@ from realtime.edges.http.host import Host
 from realtime.edges.http.reader import Reader
 from realtime.edges.http.resume import Places
 from realtime.engine.directory import Facts
+from realtime.engine.gate import presents_token
 from realtime.engine.subscriptions import Missed, Subscription
 from realtime.errors import (
     DISCONNECTED,
@@ -310,7 +311,7 @@ class EventStream(Response):
 
     def renew(self, expires_at: float | None) -> bool:
         """Set when the token expires, None: now; return whether there is a token."""
-        if self.identity.expires_at is None:
+        if not presents_token(self.identity):
             return False
         self.identity = replace(self.identity, expires_at=expires_at or 0.0)
         self._expect_expiry()
