@@ -25,7 +25,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 help: ## Explain the targets
 	@echo "usage: make TARGET"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
 # -- see it -------------------------------------------------------------------
 
@@ -79,6 +79,10 @@ conformance: $(VENV)/.test ## Run Autobahn's cases (RFC 6455) against the server
 .PHONY: proof
 proof: $(VENV)/.test ## Prove exact counts on real data, through crashes; takes minutes
 	$(BIN)/python -m tests.proof $(ARGS)
+
+.PHONY: deploy-proof
+deploy-proof: $(VENV)/.test ## Prove that a rolling restart with 5,000 clients loses nothing
+	$(BIN)/python -m tests.proof.deploy $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.test ## Run the benchmarks one after the other
