@@ -212,7 +212,7 @@ async def _publish(
     try:
         placed = await services.keeping.publish(publication, once)
     except Unavailable as exc:
-        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+        raise _unavailable(exc) from exc
     if command.id is not None:
         connection.reply(Published(command.id, placed.position, placed.skipped))
 
@@ -238,7 +238,7 @@ async def _history(connection: Connection, command: ReadHistory) -> None:
             command.channel, command.since, command.limit, reverse=command.reverse
         )
     except Unavailable as exc:
-        raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+        raise _unavailable(exc) from exc
     connection.reply(
         HistoryPage(
             command.channel,
@@ -249,6 +249,10 @@ async def _history(connection: Connection, command: ReadHistory) -> None:
             command.id,
         )
     )
+
+
+def _unavailable(exc: Unavailable) -> CommandError:
+    return CommandError(UNAVAILABLE, str(exc), retry_after_s=exc.retry_after_s)
 
 
 HANDLERS: Mapping[type, Handler] = {

@@ -150,7 +150,9 @@ class Subscriptions:
                 return self._begin(channel, subscriber, flow, entry)
             await self._broker_channels.acquire(channel)
         except Unavailable as exc:
-            raise CommandError(UNAVAILABLE, str(exc), retry_after_s=1.0) from exc
+            raise CommandError(
+                UNAVAILABLE, str(exc), retry_after_s=exc.retry_after_s
+            ) from exc
         return self._join(channel, subscriber, flow, since)
 
     async def attend(
@@ -227,7 +229,9 @@ class Subscriptions:
     def _begin(
         self, channel: Channel, subscriber: Subscriber, flow: Flow, entry: Entry
     ) -> Subscription | Missed:
-        missed = flow.thin(entry.publications)
+        missed = entry.publications
+        if flow is not DIRECT:
+            missed = flow.thin(missed)
         if entry.more:
             self._metrics.recoveries.labels("page").inc()
             self._wheel.schedule(lambda: self._release(channel), LINGER_S)

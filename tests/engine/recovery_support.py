@@ -41,6 +41,7 @@ publish = "anyone"
 last_value = true
 
 [namespaces.plain]
+history = "anyone"
 subscribe = "anyone"
 publish = "anyone"
 """

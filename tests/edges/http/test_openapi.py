@@ -48,9 +48,9 @@ CONFIG: dict[str, Any] = {
             },
         },
         {
-            # A cursor must be one that was given out, an event's id must be of a channel
-            # that is watched, and not every string that an answer calls a channel is
-            # one: broadcast names those that are wrong.
+            # A cursor must be one that was given out, an event's id must be of a
+            # channel that is watched, and not every string that an answer calls a
+            # channel is one: broadcast names those that are wrong.
             "include-path-regex": "^/v1/(channels/|live$)",
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": [*POSITIVE, "400"]}
