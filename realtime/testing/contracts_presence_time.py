@@ -168,6 +168,22 @@ class TimeContract:
         left = await one.leave(ROOM, BOB.client, BOB.user)
         assert (left.known, left.gone) == (True, [])
 
+    async def test_who_lingers_may_be_restored(self, presences: Presences) -> None:
+        """The answer to its leaving was lost: it counts once, and leaves once."""
+        presence = await presences.open()
+        await presence.join(ROOM, ANN, LONG_S)
+        await leave(presence, ROOM, ANN.client, ANN.user, SHORT_S)
+        assert await presence.restore(ROOM, [ANN, BOB], LONG_S) == []
+        assert await counts(presence) == (2, 2)
+        await presences.pass_time(2 * SHORT_S)
+        assert await gone(presence, [ANN, BOB]) == []
+        assert await clients(presence) == ["c1", "c2"]
+        assert await leave(presence, ROOM, ANN.client, ANN.user, SHORT_S) == []
+        await presences.pass_time(2 * SHORT_S)
+        assert await gone(presence, [BOB]) == [ANN]
+        assert await leave(presence, ROOM, BOB.client, BOB.user) == [BOB]
+        assert await presences.leftovers() == 0
+
     async def test_nobody_lingers_without_a_user(self, presences: Presences) -> None:
         """Nobody could tell that it came back."""
         presence = await presences.open()

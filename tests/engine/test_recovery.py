@@ -203,7 +203,7 @@ async def test_a_long_hello_lets_others_have_their_turn() -> None:
         wanted = [{"id": n, "channel": name} for n, name in enumerate(names)]
         client = MemoryClient(node)
         client.send_raw(orjson.dumps({"type": "hello", "subscriptions": wanted}))
-        turns = []
+        turns: list[int] = []
         while sum(turns) < len(wanted) + 1 and len(turns) < 1000:
             await asyncio.sleep(0)
             turns.append(len(client.take()))

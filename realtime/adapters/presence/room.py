@@ -113,6 +113,10 @@ class Room:
         for client, member in wanted.items():
             if client in present:
                 continue
+            if self.lingering.pop(client, None) is not None:
+                # It has left, and its node has not heard so: it is counted already.
+                self.where[key_of(member.user, client)] = present[client] = member
+                continue
             if node in self.ended and (
                 member.user is None or member.user not in self.users
             ):

@@ -30,8 +30,10 @@ for place = 7, #ARGV do
     local user = user_of(member)
     call('ZADD', room, 0, member)
     call('HINCRBY', SUMS, node, mark_of(member))
-    local first = user == '' or call('HINCRBY', USERS, user, 1) == 1
-    if first and was_told then
+    -- Who lingers is counted already: it has left, and its node has not heard so.
+    if call('ZREM', LINGERERS, member) == 1 then
+      call('ZREM', LINGERING, member)
+    elseif (user == '' or call('HINCRBY', USERS, user, 1) == 1) and was_told then
       back[#back + 1] = member
     end
   end
