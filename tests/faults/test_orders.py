@@ -27,6 +27,7 @@ from tests.faults.support import (
     check_log,
     eventually,
     is_ready,
+    log_lines,
     start_node,
     user_token,
     write_config,
@@ -243,8 +244,13 @@ def test_what_redis_has_lost_is_put_back_by_the_nodes(
     ask(nodes[0], "PUT", "/v1/users/lee/block", {"for": "1h"}).raise_for_status()
     valkey.kill()
     valkey.start()
-    assert valkey.command("EXISTS", "realtime:blocks") == 0
     eventually(lambda: valkey.command("EXISTS", "realtime:blocks"), "it is put back")
+
+    def told() -> bool:
+        events = [line["event"] for node in nodes for line in log_lines(node)]
+        return "blocks_restored" in events
+
+    eventually(told, "a node says so")
     assert all(is_kept_out(node, "lee") for node in nodes)
     nodes[1].kill()
     nodes[1].start()
