@@ -28,8 +28,9 @@ from realtime.core.tokens import ApiKeys
 from realtime.demo.player import EventDict, play
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator
+from realtime.engine.graph import NodeParts
 from realtime.engine.hooks import Asker, HookFunctions, HookParts, ModuleAsker
-from realtime.engine.node import Node, NodeParts, new_node_id
+from realtime.engine.node import Node, new_node_id
 from realtime.engine.people import PeopleSettings
 from realtime.engine.subscriptions import SERVER
 from realtime.errors import CommandError, Unavailable

@@ -21,8 +21,9 @@ from realtime.core.keys import ApiKeys, KeySet
 from realtime.core.namespaces import NamespaceDefinition
 from realtime.edges.http import routes
 from realtime.engine.auth import Authenticator, StaticKeys
+from realtime.engine.graph import NodeParts
 from realtime.engine.hooks import HookParts
-from realtime.engine.node import Node, NodeParts
+from realtime.engine.node import Node
 from realtime.engine.people import PeopleSettings
 from realtime.settings import (
     ApiKey,
