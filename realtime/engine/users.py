@@ -80,7 +80,7 @@ class Users:
         self._notify = notify
         self._clock = clock
         self.active = settings.online or max_connections > 0
-        if self.active:
+        if settings.online:  # somebody must tell of the users of a node that died
             attendance.always(SHARDS)
 
     @property
