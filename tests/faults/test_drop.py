@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from realtime.testing.processes import NodeProcess
+from realtime.testing.relay import Relay
 from realtime.testing.servers import ValkeyServer
 from tests.faults.drop_kit import Network, Phone, Publisher, Tally
 from tests.faults.support import check_log, metric, start_node, write_config
@@ -25,6 +27,7 @@ CUTS = 10
 DOWN_S = 2.0
 UP_S = 1.6
 PAUSE_S = 0.04
+SWALLOWED = 8
 CHANNELS = ("chat:one", "chat:two")
 
 CONFIG = """
@@ -44,31 +47,52 @@ history_size = 10000
 """
 
 
-async def drop(ports: Sequence[int]) -> tuple[list[Phone], Publisher, Network, Tally]:
-    """Let phones come, cut them off again and again, and wait until all have all."""
+@dataclass
+class Trial:
+    """Who took part, and what became of them."""
+
+    phones: list[Phone]
+    publisher: Publisher
+    network: Network
+    tally: Tally
+
+
+Trouble = Callable[[Network], Awaitable[None]]
+
+
+async def suffer(ports: Sequence[int], phones: int, trouble: Trouble) -> Trial:
+    """Let phones come, make trouble while somebody publishes, wait for the end."""
     tally, publisher = Tally(), Publisher(ports, CHANNELS)
     async with Network(ports) as network:
-        phones = [
-            Phone(network, CHANNELS, tally, Random(number)) for number in range(PHONES)
-        ]
-        running = [asyncio.create_task(phone.run()) for phone in phones]
+        trial = Trial(
+            [Phone(network, CHANNELS, tally, Random(n)) for n in range(phones)],
+            publisher,
+            network,
+            tally,
+        )
+        running = [asyncio.create_task(phone.run()) for phone in trial.phones]
         async with asyncio.timeout(30):
-            while not all(stands(phone) for phone in phones):
+            while not all(stands(phone) for phone in trial.phones):
                 await asyncio.sleep(0.05)
         publishing = asyncio.create_task(publisher.run(PAUSE_S))
-        for _ in range(CUTS):
-            await asyncio.sleep(UP_S)
-            network.fail()
-            await asyncio.sleep(DOWN_S)
-            network.down = False
-        await asyncio.sleep(UP_S)
+        await trouble(network)
         publisher.stopped.set()
         await publishing
-        await arrival(phones, publisher.made)
+        await arrival(trial.phones, publisher.made)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    return phones, publisher, network, tally
+    return trial
+
+
+async def drop(network: Network) -> None:
+    """Cut everybody off, again and again."""
+    for _ in range(CUTS):
+        await asyncio.sleep(UP_S)
+        network.fail()
+        await asyncio.sleep(DOWN_S)
+        network.down = False
+    await asyncio.sleep(UP_S)
 
 
 def stands(phone: Phone) -> bool:
@@ -86,33 +110,31 @@ async def arrival(phones: list[Phone], made: int, within_s: float = 20.0) -> Non
         await asyncio.sleep(0.1)
 
 
-def report(
-    title: str,
-    phones: list[Phone],
-    publisher: Publisher,
-    network: Network,
-    tally: Tally,
-) -> None:
+def report(title: str, trial: Trial) -> None:
     """Say what was tried and what was lost; fail unless that is nothing."""
-    wanted = list(range(publisher.made))
-    feeds = [feed for phone in phones for feed in phone.feeds.values()]
+    made, tally = trial.publisher.made, trial.tally
+    wanted = list(range(made))
+    feeds = [feed for phone in trial.phones for feed in phone.feeds.values()]
     missing = sum(len(set(wanted) - set(feed.seen)) for feed in feeds)
     twice = sum(len(feed.seen) - len(set(feed.seen)) for feed in feeds)
     disorder = sum(feed.seen != sorted(feed.seen) for feed in feeds)
-    expected = publisher.made * len(feeds)
+    expected = made * len(feeds)
     print(
-        f"\n{title}: {len(phones)} phones, {CUTS} cuts of {DOWN_S:g} s, "
-        f"{network.cut} connections cut, {tally.connections} made; "
-        f"{publisher.made} publications on each of {len(CHANNELS)} channels: "
-        f"{expected - missing} of {expected} arrived "
+        f"\n{title}: {len(trial.phones)} phones, {trial.network.cut} connections cut, "
+        f"{tally.connections} made; {made} publications on each of {len(CHANNELS)} "
+        f"channels: {expected - missing} of {expected} arrived "
         f"({(expected - missing) / expected:.2%}), {tally.replies} of them in replies, "
         f"{tally.pages} pages; {missing} missing, {twice} twice, "
         f"{disorder} feeds out of order, {tally.lost} losses told"
     )
     assert (missing, twice, disorder, tally.lost) == (0, 0, 0, 0)
     assert tally.strange == []
-    assert network.cut >= PHONES * CUTS * 0.9
-    assert tally.replies > 0
+
+
+def check_cuts(trial: Trial) -> None:
+    """Fail unless it was as hard as it should have been."""
+    assert trial.network.cut >= PHONES * CUTS * 0.9
+    assert trial.tally.replies > 0
 
 
 def recovered(nodes: Sequence[NodeProcess]) -> str:
@@ -126,9 +148,10 @@ def test_nothing_is_lost_in_memory(tmp_path: Path) -> None:
     """One server, which keeps the histories itself."""
     write_config(tmp_path, CONFIG)
     with start_node(tmp_path) as node:
-        found = asyncio.run(drop([node.port]))
-        report("in memory", *found)
+        trial = asyncio.run(suffer([node.port], PHONES, drop))
+        report(f"in memory, {CUTS} cuts of {DOWN_S:g} s", trial)
         print(recovered([node]))
+        check_cuts(trial)
         check_log(node)
 
 
@@ -141,8 +164,50 @@ def test_nothing_is_lost_over_two_nodes(tmp_path: Path) -> None:
         start_node(tmp_path, "--redis", valkey.url, name="two") as two,
     ):
         nodes = (one, two)
-        found = asyncio.run(drop([node.port for node in nodes]))
-        report("two nodes on Valkey", *found)
+        trial = asyncio.run(suffer([one.port, two.port], PHONES, drop))
+        report(f"two nodes on Valkey, {CUTS} cuts of {DOWN_S:g} s", trial)
         print(recovered(nodes))
+        check_cuts(trial)
         for node in nodes:
             check_log(node)
+
+
+def test_what_pubsub_loses_is_filled_in(tmp_path: Path) -> None:
+    """
+    The nodes' pub/sub connections swallow what they carry, and break; the phones stay
+    connected and notice nothing.
+    """
+    write_config(tmp_path, CONFIG)
+    nodes = []
+
+    async def swallow(relay: Relay) -> None:
+        for _ in range(SWALLOWED):
+            await asyncio.sleep(0.6)
+            deaf = relay.which_sent(b"SUBSCRIBE")
+            for connection in deaf:
+                connection.deaf = True
+            await asyncio.sleep(0.4)
+            for connection in deaf:
+                connection.cut()
+        await asyncio.sleep(1.0)
+
+    async def run(port: int) -> Trial:
+        async with Relay(port) as relay:
+            url = f"redis://127.0.0.1:{relay.port}/0"
+            for name in ("one", "two"):
+                node = start_node(tmp_path, "--redis", url, name=name)
+                nodes.append(await asyncio.to_thread(node.start))
+            ports = [node.port for node in nodes]
+            return await suffer(ports, 40, lambda _: swallow(relay))
+
+    with ValkeyServer() as valkey:
+        try:
+            trial = asyncio.run(run(valkey.port))
+            healed = sum(metric(node, "publication_gaps_total") for node in nodes)
+            report(f"pub/sub swallows {SWALLOWED} times", trial)
+            print(f"{healed:.0f} gaps healed")
+            assert healed >= SWALLOWED
+            assert trial.tally.connections == len(trial.phones)
+        finally:
+            for node in nodes:
+                node.kill()
