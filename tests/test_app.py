@@ -9,6 +9,7 @@ from realtime.adapters.blocks.memory import MemoryBlocks
 from realtime.adapters.broker.memory import MemoryBroker
 from realtime.adapters.build import Adapters
 from realtime.adapters.ledger.memory import MemoryLedger
+from realtime.adapters.presence.memory import MemoryPresence
 from realtime.adapters.registry.memory import MemoryRegistry
 from realtime.app import Options, _tell, running_node
 from realtime.core.cells import CellKey
@@ -16,6 +17,7 @@ from realtime.engine.node import Node
 from realtime.errors import LedgerUnavailable
 from realtime.testing.clock import ManualClock
 from realtime.testing.nodes import config_of
+from realtime.types import NodeId
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +76,12 @@ def test_what_redis_may_lose_is_a_warning(
     config = config_of('[redis]\nurl = "redis://localhost"\n')
     ledger = MemoryLedger(config.counters, config.ledger)
     adapters = Adapters(
-        ledger, MemoryBroker(), MemoryRegistry(), MemoryBlocks(), durability=durability
+        ledger,
+        MemoryBroker(),
+        MemoryRegistry(),
+        MemoryBlocks(),
+        MemoryPresence(NodeId("node")),
+        durability=durability,
     )
     with capture_logs() as lines:
         _tell(config, adapters)
