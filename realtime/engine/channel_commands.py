@@ -87,6 +87,11 @@ async def _subscribe(
         await hooks.check_subscribe(identity, channel, connection.id)
     joined = await _join(connection, command, channel, flow)
     # Nothing is awaited between joining and replying: a push would come before.
+    if connection.lost:  # as one of several, this is cancelled a turn later
+        if isinstance(joined, Subscription):
+            connection.session.channels[channel] = joined.number
+            connection.leave(channel)
+        return
     if isinstance(joined, Missed):
         connection.reply(
             Recovering(channel, joined.position, joined.publications, command.id)

@@ -295,9 +295,14 @@ class Connection:
         self.reply(Goodbye(after_s, reason))
 
     @property
+    def lost(self) -> bool:
+        """Whether its socket has ended; then nothing may be begun for it."""
+        return self not in self.services.connections
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing that the client has sent waits for an answer."""
-        if self not in self.services.connections:
+        if self.lost:
             return True
         return self._busy is None and self.session.settled
 

@@ -44,6 +44,10 @@ last_value = true
 history = "anyone"
 subscribe = "anyone"
 publish = "anyone"
+
+[namespaces.hall]
+subscribe = "anyone"
+presence = true
 """
 
 A = Channel("chat:a")

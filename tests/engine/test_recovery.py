@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -211,6 +213,43 @@ async def test_a_long_hello_lets_others_have_their_turn() -> None:
         assert sum(turns) == len(wanted) + 1
         assert max(turns) < 200
         assert len(client.peer.session.channels) == MOST
+
+
+def late(call: Callable[..., Awaitable[Any]], answers: asyncio.Event) -> Any:
+    """Return what does the same, but not yet."""
+
+    async def called(*arguments: Any) -> Any:
+        await answers.wait()
+        return await call(*arguments)
+
+    return called
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_nothing_is_left_of_who_is_lost_while_resuming(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever that is: the subscriptions may be just about to be made."""
+    async with cluster(1) as ([node], shared):
+        answers = asyncio.Event()
+        for service, name in (
+            (node.parts.broker, "history"),
+            (node.parts.presence, "join"),
+        ):
+            monkeypatch.setattr(service, name, late(getattr(service, name), answers))
+        client = MemoryClient(node)
+        wanted = [{"channel": A}, {"channel": "hall:a"}]
+        assert len(await client.say("hello", subscriptions=wanted)) == 1
+        answers.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        client.lose()
+        await settle()
+        await shared.clock.elapse(10)
+
+        assert len(node.services.subscriptions) == 0
+        assert len(node.services.subscriptions.streams) == 0
+        assert len(node.people.attendance.rolls) == 0
 
 
 async def test_a_filter_is_for_what_was_missed_too() -> None:
