@@ -181,6 +181,10 @@ class Tended:
                     self._wake()
                     await asyncio.sleep(0)  # those who waited look, and wait again
             self._wake()  # what arrived may have helped as well as a read
+        except Exception:  # a defect of ours, but nobody may wait for ever
+            reason = f"the history of {self.channel} cannot be read"
+            self._wake(BrokerUnavailable(reason))
+            raise
         finally:
             self._reader = None
 

@@ -40,7 +40,7 @@ class Gate:
 
     def __init__(self, node: Node) -> None:
         self.open = asyncio.Event()
-        self.error: BrokerUnavailable | None = None
+        self.error: Exception | None = None
         self.reads = 0
         broker = broker_of(node)
         self._history = broker.history
@@ -249,6 +249,20 @@ async def test_who_comes_while_the_broker_is_away_is_told_to_come_again() -> Non
 
         assert (refused["name"], refused["retry"]) == ("unavailable", "later")
         assert (streams, told["type"]) == (0, "subscribed")
+
+
+async def test_nobody_waits_for_a_read_that_has_failed_badly() -> None:
+    """Whatever the error is, who wants to enter is told to come again."""
+    async with cluster() as ([one, _], _):
+        gate = Gate(one)
+        gate.error = RuntimeError("a defect")
+        client = await guest(one)
+        [failed] = await client.say("subscribe", channel=A)
+        gate.error = None
+        gate.open.set()
+        [told] = await client.say("subscribe", channel=A)
+
+        assert (failed["name"], told["type"]) == ("unavailable", "subscribed")
 
 
 async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
