@@ -42,17 +42,18 @@ class Memory:
 
     def __init__(self, limit: int = REMEMBERED_BYTES) -> None:
         self._limit = limit
-        self._costs: dict[Stream, int] = {}  # the oldest first
+        self._costs: dict[Stream, int] = {}  # what has changed last is last
         self.bytes = 0
 
     def note(self, stream: Stream) -> None:
-        """Take what *stream* remembers after a read; let others forget if need be."""
+        """Take what *stream* remembers by now; let others forget if need be."""
         self.drop(stream)
         cost = stream.recent.cost
         self._costs[stream] = cost
         self.bytes += cost
-        for oldest in list(self._costs) if self.bytes > self._limit else ():
-            if self.bytes <= self._limit or oldest is stream:
+        while self.bytes > self._limit:
+            oldest = next(iter(self._costs))
+            if oldest is stream:
                 break
             oldest.forget()
             self.drop(oldest)
@@ -106,6 +107,8 @@ class Tended:
         stream, pass_on = self.stream, self._tools.pass_on
         for each in stream.receive(publication):
             pass_on(each)
+        if stream.recent.tail is not None:  # it has grown
+            self._tools.memory.note(stream)
         if stream.behind:
             self.tend()
 

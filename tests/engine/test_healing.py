@@ -284,6 +284,26 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert data(reader.take()) == list(range(SIZE))
 
 
+async def test_what_all_channels_remember_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is published counts as much as what was read."""
+    async with cluster(1) as ([node], _):
+        streams = node.services.subscriptions.streams
+        monkeypatch.setattr(streams._memory, "_limit", 20_000)
+        client = await guest(node)
+        channels = [Channel(f"chat:{number}") for number in range(20)]
+        for channel in channels:
+            await client.say("subscribe", channel=channel)
+        for value in range(5):
+            for channel in channels:
+                await publish(node, 10**1000 + value, channel=channel)
+        costs = [one.stream.recent.cost for one in streams._channels.values()]
+
+        assert sum(costs) == streams.remembered_bytes
+        assert 10_000 < sum(costs) <= 20_000
+
+
 async def test_nothing_is_left_of_those_who_went() -> None:
     """Streams, waiting reads and memory go with the last subscriber."""
     async with cluster() as ([one, two], shared):
