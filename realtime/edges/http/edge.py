@@ -9,12 +9,13 @@ it is built at the first request.
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from realtime.edges.http.errors import exception_handlers
@@ -28,6 +29,8 @@ from realtime.edges.http.middleware import (
     SetHeaders,
 )
 from realtime.edges.http.routes import table
+
+AnyRoute = TypeVar("AnyRoute", Mount, Route)
 
 _CORS_HEADERS = ("Authorization", "X-API-Key", "Idempotency-Key")
 _CORS_EXPOSED = ("Retry-After",)
@@ -52,7 +55,8 @@ class Edge:
         host.metrics.gauge(
             "live_streams", "Open streams of server-sent events", lambda: len(streams)
         )
-        app: ASGIApp = Router(table(host, streams), redirect_slashes=False)
+        found = [_whole(route) for route in table(host, streams)]
+        app: ASGIApp = Router(found, redirect_slashes=False)
         app = ExceptionMiddleware(app, exception_handlers())
         for cls, args, kwargs in reversed(_middleware(host)):
             app = cls(app, *args, **kwargs)
@@ -88,10 +92,13 @@ def routes(host: Host | None = None) -> list[BaseRoute]:
 
     Without *host*, the node is found in the lifespan's state under ``node``.
     """
-    mount = Mount("", app=Edge(host))
-    # Also paths with a line feed in them, which Starlette's own pattern passes by.
-    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
-    return [mount]
+    return [_whole(Mount("", app=Edge(host)))]
+
+
+def _whole(route: AnyRoute) -> AnyRoute:
+    """Let *route* match line feeds, too, which Starlette's own patterns pass by."""
+    route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
+    return route
 
 
 def streams_of(app: Starlette) -> Streams | None:

@@ -81,7 +81,8 @@ async def test_a_channel_may_have_slashes(world: World) -> None:
         ("/v1/channels/chat:1/presence", 404, "channel"),
         ("/v1/channels/live:likes/presence", 404, "channel"),
         ("/v1/users/anna/online?x=1", 400, "x"),
-        ("/v1/channels/room:4\n2/presence", 404, None),
+        ("/v1/channels/room:4\n2/presence", 400, "channel"),
+        ("/v1/nothing\n", 404, None),
     ],
 )
 async def test_what_is_wrong_is_named(
