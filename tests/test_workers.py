@@ -24,6 +24,7 @@ from realtime.testing.processes import NodeProcess
 from realtime.testing.servers import HOST, ValkeyServer, free_port
 from tests.faults.support import (
     API_KEY,
+    BASE,
     HTTP,
     JSON_V1,
     PATIENCE_S,
@@ -31,6 +32,7 @@ from tests.faults.support import (
     eventually,
     logged,
     start_node,
+    user_token,
     value,
     write_config,
 )
@@ -185,6 +187,30 @@ def test_a_worker_that_does_not_start_replaces_nobody(
 
     assert workers_of(server) == old
     assert node_of(server)
+
+
+TALKS = """
+print("loaded")
+
+async def authorise_subscribe(request):
+    print("." * 1_000_000, flush=True)
+    return True
+"""
+
+
+def test_hooks_may_print(valkey: ValkeyServer, tmp_path: Path) -> None:
+    """No pipe fills up that nobody reads: whoever prints goes on, and ends."""
+    (tmp_path / "talkative.py").write_text(TALKS, "utf-8")
+    write_config(tmp_path, f'{BASE}\n[hooks]\nmodule = "talkative"\n')
+    arguments = ("--redis", valkey.url, "--workers", "2")
+    with start_node(tmp_path, *arguments) as server:
+        with Client(server.ws_url) as client:
+            client.hello(token=user_token())
+            answer = client.ask("subscribe", channel="chat:1")
+            assert answer["type"] == "subscribed"
+
+        assert server.stop() == 0
+        assert "workers_killed" not in server.log
 
 
 def test_two_supervisors_do_not_share_a_port(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -61,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; return the exit code."""
+    out = sys.stdout if args.worker is None else _ear_of_supervisor()
     config = load(_path(args), os.environ, _overrides(args))
     logs.configure(config.logs, sys.stderr)
     for warning in warnings(config):
@@ -69,7 +70,21 @@ def run(args: argparse.Namespace) -> int:
     sock = bind(config.server, worker=args.worker is not None)
     if config.server.workers > 1 and args.worker is None:
         return _supervise(args, config, sock)
-    return _serve(args, config, sock)
+    started = partial(_announce, config, sock, out)
+    return run_server(config, _options(args), sock, started, args.worker is not None)
+
+
+def _ear_of_supervisor() -> TextIO:
+    """
+    Return this worker's standard output, which is for one line: that it serves.
+
+    What anybody else prints (a hook, for instance) goes to standard error. The
+    supervisor would take it for that line, and whoever prints more than a pipe holds
+    would wait for ever.
+    """
+    ear = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return ear
 
 
 def _path(args: argparse.Namespace) -> str | None:
@@ -95,15 +110,9 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(page=demo.page(), demo=not args.worker)
 
 
-def _serve(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
-    started = partial(_announce, config, sock)
-    worker = args.worker is not None
-    return run_server(config, _options(args), sock, started, worker)
-
-
-def _announce(config: Config, sock: socket.socket) -> None:
+def _announce(config: Config, sock: socket.socket, out: TextIO) -> None:
     """Say that connections are accepted: to the user, or to the supervisor."""
-    print(f"realtime is at {address_of(config.server, sock)}", flush=True)
+    print(f"realtime is at {address_of(config.server, sock)}", file=out, flush=True)
 
 
 def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) -> int:
@@ -114,7 +123,7 @@ def _supervise(args: argparse.Namespace, config: Config, sock: socket.socket) ->
     def command(index: int) -> Sequence[str]:
         return ("-m", "realtime", "serve", *given, "--worker", str(index))
 
-    started = partial(_announce, config, sock)
+    started = partial(_announce, config, sock, sys.stdout)
     try:
         supervisor = Supervisor(
             command, config.server.workers, started, longest_stop_s(config.drain)
