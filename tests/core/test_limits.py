@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.core.limits import (
@@ -50,6 +50,7 @@ def test_whoever_waits_as_told_is_let_in() -> None:
     assert rate.wait_s(state, 50.0 + wait_s) == 0
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 50), st.integers(1, 20), STEPS)
 def test_in_no_time_more_than_the_rate_and_one_burst(
     per_s: float, burst: int, steps: list[float]
@@ -129,6 +130,7 @@ def test_a_crowd_of_strangers_cannot_take_more_memory_than_is_allowed() -> None:
     assert rates.wait_s("0", 10.0) == 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"))))
 def test_counts_settle_to_nothing(moves: list[tuple[bool, str]]) -> None:
     """They are what came less what went, and take no memory for none."""

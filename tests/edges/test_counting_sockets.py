@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
@@ -83,6 +83,7 @@ ACTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ACTS, st.booleans(), st.booleans(), st.booleans())
 def test_every_end_of_a_connection_is_counted_once(
     acts: list[str], full: bool, faulty: bool, bad: bool

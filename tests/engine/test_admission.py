@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -220,6 +220,7 @@ MOVES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(MOVES, st.integers(0, 3), st.integers(0, 4))
 def test_whatever_comes_and_goes_the_counts_are_right(
     moves: list[tuple[str, str]], per_address: int, rate: int

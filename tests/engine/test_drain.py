@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -187,6 +187,7 @@ async def test_who_has_left_by_himself_is_told_nothing() -> None:
     assert all(guest.closed is None for guest in house.all if not guest.told)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_000), st.floats(0, 3600), st.floats(0, 4000))
 def test_goodbyes_are_neither_late_nor_early(
     count: int, over_s: float, elapsed_s: float
@@ -290,6 +291,7 @@ async def test_a_crowd_of_the_same_age_does_not_leave_together(
     assert max(by_second.values()) <= a_second
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.floats(1, 1e6))
 def test_the_age_of_a_connection_is_its_own(number: int, max_age_s: float) -> None:
     """The same whenever it is asked, and at most a quarter away from the setting."""
