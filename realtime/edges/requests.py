@@ -2,14 +2,15 @@
 uvicorn's protocol of HTTP, with bounds for what surrounds the bodies of requests.
 
 uvicorn keeps as much of a head, of trailers and of requests in advance as is sent, and
-waits for the end of a head for ever, so any stranger could have all of our memory, or a
-connection that never ends.
+waits for ever for the end of a head and for whoever does not take his answer, so any
+stranger could have all of our memory, or a connection that never ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +31,9 @@ Request line and headers together, within one chunk received; and trailers.
 
 MAX_IN_ADVANCE = 64
 """Requests that wait for the answers of those before them, on one connection."""
+
+STALL_S = 60.0
+"""A client that takes nothing of its answer for this long is gone."""
 
 _TELLS = hasattr(AutoHTTPProtocol, "on_message_begin")
 """Whether the parser calls back (httptools); h11 has bounds of its own."""
@@ -79,6 +83,7 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         self._refused = False
         self._running: Any = None  # the request that is being answered
         self._timer: Timer | None = None
+        self._stall: Timer | None = None  # runs while an answer is not taken
         self._counted = False  # among the HTTP connections
         self._address: str | None = None
 
@@ -102,8 +107,9 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer too."""
+        """Let go of the timers too."""
         self._stop_timer()
+        self._stop_stall()
         self._leave()
         self._uncount()
         super().connection_lost(exc)
@@ -111,8 +117,24 @@ class HTTPTransport(_Base):  # type: ignore[misc]
     def handle_websocket_upgrade(self) -> None:
         """Let go of the connection: from now on it is another protocol's."""
         self._stop_timer()
+        self._stop_stall()
         self._uncount()
         super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        """The client must take something before more is written."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It has taken enough."""
+        super().resume_writing()
+        self._stop_stall()
+
+    def on_response_complete(self) -> None:
+        """An answer is written, but perhaps not taken: not even closing ends that."""
+        super().on_response_complete()
+        self._watch_reader()
 
     # -- the parser's side (httptools) ---------------------------------------------
 
@@ -155,6 +177,8 @@ class HTTPTransport(_Base):  # type: ignore[misc]
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        if not self.flow.write_paused:
+            self._stop_stall()
         super()._start_asgi_task(cycle, app)
 
     # ------------------------------------------------------------------------------
@@ -182,6 +206,25 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _watch_reader(self) -> None:
+        """Cut the connection unless less waits to be taken after each while."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._stall is None and waiting:
+            stalled = partial(self._check_reader, waiting)
+            self._stall = self._host.wheel.schedule(stalled, STALL_S)
+
+    def _check_reader(self, before: int) -> None:
+        self._stall = None
+        if self.transport.get_write_buffer_size() >= before:
+            self._cut()
+        else:
+            self._watch_reader()
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _cut(self) -> None:
         self._stop_timer()

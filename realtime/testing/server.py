@@ -21,9 +21,14 @@ from realtime.edges.frontdoor import FrontDoor
 from realtime.edges.host import SocketHost
 from realtime.edges.hosting import HostingServer
 
+MUCH_BYTES = 16 * 1024 * 1024
+
 
 def host_app(host: SocketHost) -> Starlette:
-    """Return an application that yields *host* and answers ``GET /hello``."""
+    """
+    Return an application that yields *host* and answers ``GET /hello``, and
+    ``GET /much`` with more bytes than the kernel keeps for somebody.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
@@ -33,7 +38,11 @@ def host_app(host: SocketHost) -> Starlette:
     async def hello(request: Request) -> PlainTextResponse:
         return PlainTextResponse("hello over HTTP")
 
-    return Starlette(routes=[Route("/hello", hello)], lifespan=lifespan)
+    async def much(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(b"." * MUCH_BYTES)
+
+    routes = [Route("/hello", hello), Route("/much", much)]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def server_of(host: SocketHost, **options: Any) -> uvicorn.Server:
