@@ -39,6 +39,7 @@ MIB = 2**20
 
 GAUGES = (
     "connections",
+    "waiting_sockets",
     "subscriptions",
     "channels",
     "live_channels",
