@@ -22,6 +22,7 @@ from realtime.engine.wheel import Timer
 
 _WEBSOCKET = f"GET {PATH}".encode()
 _VITAL = (b"GET /healthz", b"GET /readyz", b"GET /metrics")
+_KNOWN = (_WEBSOCKET, *_VITAL)
 _http_protocol: Callable[..., Any] = HTTPTransport
 
 
@@ -67,7 +68,7 @@ class FrontDoor(asyncio.Protocol):
         if self._refused:
             return
         begun = self._begun = self._begun + data
-        if len(begun) <= len(_WEBSOCKET) and _WEBSOCKET.startswith(begun):
+        if any(known.startswith(begun) for known in _KNOWN):
             return
         path_ends = begun[len(_WEBSOCKET) : len(_WEBSOCKET) + 1] in (b" ", b"?")
         if path_ends and begun.startswith(_WEBSOCKET):
@@ -89,12 +90,14 @@ class FrontDoor(asyncio.Protocol):
 
     def _answer_http(self, begun: bytes) -> None:
         """Hand on whoever may make requests."""
+        admission = self._host.admission
         address = address_of(self._host, self._transport)
-        refusal = self._host.admission.refuse_http(address, begun.startswith(_VITAL))
+        refusal = admission.refuse_http(address, begun.startswith(_VITAL))
         if refusal is not None:
             self._refuse(refusal)
             return
         protocol = _http_protocol(*self._arguments)
+        protocol.reserved = not admission.has_room(address)
         # A proxy may ask for the WebSocket on a connection that it has used for
         # requests before; uvicorn then hands it on to this class.
         protocol.ws_protocol_class = WebSocketTransport

@@ -76,6 +76,7 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.reserved = False  # it is let in for one request, where there is no room
         self._host = host_of(app_state)
         self._in_head = False
         self._got_on = False  # in the chunk that is being read
@@ -92,7 +93,10 @@ class HTTPTransport(_Base):  # type: ignore[misc]
         super().connection_made(transport)
         self._address = address_of(self._host, transport)
         self._counted = True
-        self._host.admission.enter_http(self._address)
+        if self.reserved:
+            self._host.admission.enter_reserved()
+        else:
+            self._host.admission.enter_http(self._address)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too large or too slow."""
@@ -177,6 +181,7 @@ class HTTPTransport(_Base):  # type: ignore[misc]
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        cycle.keep_alive = cycle.keep_alive and not self.reserved
         if not self.flow.write_paused:
             self._stop_stall()
         super()._start_asgi_task(cycle, app)
@@ -186,7 +191,10 @@ class HTTPTransport(_Base):  # type: ignore[misc]
     def _uncount(self) -> None:
         if self._counted:
             self._counted = False
-            self._host.admission.leave_http(self._address)
+            if self.reserved:
+                self._host.admission.leave_reserved()
+            else:
+                self._host.admission.leave_http(self._address)
 
     def _watch(self) -> None:
         """Time the client while it owes us a request."""

@@ -36,7 +36,7 @@ MAX_WAITING = 4_096
 """Sockets that have not said what they want, before the oldest gives way."""
 
 RESERVED = 64
-"""HTTP connections beyond the limit that are for health checks and metrics."""
+"""HTTP connections beyond the limits, each for one health check or for metrics."""
 
 QUEUE_PER_S = 1_000.0  # how fast a crowd may return where no rate is set
 FULL_S = (2.0, 8.0)  # a place is free again after some time between these, perhaps
@@ -92,6 +92,7 @@ class Admission:
         self.closing = False
         self.sockets = 0
         self.http = 0
+        self.reserved = 0  # of the places that are for health checks and metrics
         self._limits = limits
         self._return_s = drain.return_s
         self._clock = clock
@@ -172,25 +173,33 @@ class Admission:
 
     # -- HTTP ----------------------------------------------------------------------
 
+    def has_room(self, address: str | None) -> bool:
+        """
+        Whether one more connection may make requests.
+
+        *address* is None for those of a trusted proxy, which stand for many clients.
+        """
+        if self.http >= self._limits.max_http_connections:
+            return False
+        return address is None or not self._is_full(address)
+
     def refuse_http(self, address: str | None, vital: bool) -> Refusal | None:
         """
         Say why a connection may make no requests now; None: it may.
 
-        *address* is None for those of a trusted proxy, which stand for many clients.
-        *vital* are health checks and metrics: they have places of their own, so that
-        nobody takes a busy server for a dead one.
+        *vital* are health checks and metrics: where there is no room they have places
+        of their own, for one request each, so that nobody takes a busy server for a
+        dead one.
         """
-        limit = self._limits.max_http_connections + (RESERVED if vital else 0)
-        refusal = None
-        if self.http >= limit:
+        if self.has_room(address) or (vital and self.reserved < RESERVED):
+            return None
+        refusal = None if address is None else self._refuse_address(address)
+        if refusal is None:
             text = "There is no room for more HTTP connections."
             earliest_s = self._random.uniform(*FULL_S)
             now = self._clock.monotonic()
             refusal = self._unavailable(Reason.HTTP_FULL, text, earliest_s, now)
-        elif address is not None and not vital:
-            refusal = self._refuse_address(address)
-        if refusal is not None:
-            self._metrics.connections_refused.labels(refusal.reason.value).inc()
+        self._metrics.connections_refused.labels(refusal.reason.value).inc()
         return refusal
 
     def enter_http(self, address: str | None) -> None:
@@ -204,6 +213,14 @@ class Admission:
         self.http -= 1
         if address is not None:
             self._leave(address)
+
+    def enter_reserved(self) -> None:
+        """A connection makes one vital request where there is no room."""
+        self.reserved += 1
+
+    def leave_reserved(self) -> None:
+        """A connection that made one is gone."""
+        self.reserved -= 1
 
     # ------------------------------------------------------------------------------
 
@@ -226,10 +243,14 @@ class Admission:
         delay_s = self._queue.join(earliest_s, now, self._random.random())
         return _refusal(reason, HTTPStatus.SERVICE_UNAVAILABLE, text, delay_s)
 
-    def _refuse_address(self, address: str) -> Refusal | None:
+    def _is_full(self, address: str) -> bool:
         limit = self._limits.max_connections_per_address
-        if not limit or self._addresses[address_key(address)] < limit:
+        return 0 < limit <= self._addresses[address_key(address)]
+
+    def _refuse_address(self, address: str) -> Refusal | None:
+        if not self._is_full(address):
             return None
+        limit = self._limits.max_connections_per_address
         text = f"{address} has {limit} connections, which is the most."
         delay_s = self._random.uniform(*FULL_S)
         status = HTTPStatus.TOO_MANY_REQUESTS

@@ -217,6 +217,34 @@ def test_requests_of_one_address_are_limited_too() -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/hello").status_code == 429
 
 
+def test_a_health_check_where_there_is_no_room_is_one_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who begins with one does not pass the limits with what follows."""
+    monkeypatch.setattr(admission, "RESERVED", 2)
+    host = a_host(max_connections_per_address=1)
+    check = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(host) as port, idle(port), ExitStack() as stack:
+        for _ in range(3):  # in pieces, and with more behind it
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            sock.settimeout(5)
+            sock.sendall(check[:6])
+            sock.sendall(check[6:] + HTTP_REQUEST)
+            answer = b""
+            while more := sock.recv(65536):
+                answer += more
+            assert answer.startswith(b"HTTP/1.1 404 ")
+            assert b"connection: close" in answer
+            assert b"hello" not in answer
+        assert counts(host) == (0, 1, 0, 1)
+        until(lambda: host.admission.reserved == 0, "all places are free")
+        for _ in range(2):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            sock.sendall(check[:-2])
+        until(lambda: host.admission.reserved == 2, "two places are taken")
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 429
+
+
 def test_who_says_nothing_gives_way_to_who_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

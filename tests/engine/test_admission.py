@@ -163,15 +163,23 @@ def test_http_connections_have_a_limit_of_their_own() -> None:
     assert hall.admission.refuse_http("a", vital=False) is None
 
 
-def test_health_checks_find_a_place_when_there_is_none() -> None:
+@pytest.mark.parametrize(
+    "limits", [{"max_http_connections": 1}, {"max_connections_per_address": 1}]
+)
+def test_health_checks_find_a_place_when_there_is_none(limits: dict[str, int]) -> None:
     """Else a busy server would be taken for a dead one; but not without bound."""
-    hall = Hall(max_http_connections=1)
+    hall = Hall(**limits)
+    assert hall.admission.has_room("a")
     hall.admission.enter_http("a")
     for _ in range(module.RESERVED):
+        assert not hall.admission.has_room("a")
         assert hall.admission.refuse_http("a", vital=True) is None
-        hall.admission.enter_http("a")
+        hall.admission.enter_reserved()
 
     assert hall.admission.refuse_http("a", vital=True) is not None
+    hall.admission.leave_reserved()
+    assert hall.admission.refuse_http("a", vital=True) is None
+    assert hall.admission.http == 1
 
 
 def test_requests_count_for_their_address_unless_a_proxy_carries_them() -> None:
