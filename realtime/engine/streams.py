@@ -18,10 +18,13 @@ from realtime.engine.tasks import Tasks
 from realtime.engine.tended import Memory, Room, Tended, Tools
 from realtime.errors import Unavailable
 from realtime.settings import HistorySettings
-from realtime.types import Channel, Publication
+from realtime.types import Channel, Position, Publication
 
 TOPS = 500
 """Positions that are asked for at once."""
+
+Suspect = tuple[Tended, Position, Position]
+"""A channel, where the broker stands, and where the node stood when it asked."""
 
 GRACE_S = 0.5
 """What is published while positions are compared may take this long to arrive."""
@@ -128,13 +131,18 @@ class Streams:
 
         Whoever is behind and stays so for *grace_s* is healed.
         """
-        complete = True
+        complete, suspects = True, list[Suspect]()
         for keep, tended in self._by_keep():
             for some in _chunks(tended, TOPS):
                 try:
-                    await self._compare(keep, some, grace_s)
+                    suspects += await self._compare(keep, some)
                 except Unavailable:
                     complete = False
+        if suspects and grace_s:
+            await self._tools.clock.sleep(grace_s)
+        for one, top, asked_at in suspects:
+            if one.holders:
+                one.doubt(top, asked_at)
         return complete
 
     def _by_keep(self) -> Iterable[tuple[Keep, list[Tended]]]:
@@ -143,9 +151,8 @@ class Streams:
             found.setdefault(tended.keep, []).append(tended)
         return found.items()
 
-    async def _compare(
-        self, keep: Keep, some: Sequence[Tended], grace_s: float
-    ) -> None:
+    async def _compare(self, keep: Keep, some: Sequence[Tended]) -> list[Suspect]:
+        """Return those that do not stand where the broker does, and where they did."""
         for tended in some:
             tended.stream.forget()  # what was remembered has served
             self._memory.drop(tended.stream)
@@ -155,20 +162,15 @@ class Streams:
             if tended.stream.position is not None
         ]
         if not asked:
-            return
+            return []
         names = [tended.channel for tended, _ in asked]
         tops = await self._tools.broker.tops(names, keep)
         self._tools.metrics.position_checks.inc(len(tops))
-        suspects = [
+        return [
             (tended, top, position)
             for (tended, position), top in zip(asked, tops, strict=True)
             if top != tended.stream.position
         ]
-        if suspects and grace_s:
-            await self._tools.clock.sleep(grace_s)
-        for tended, top, position in suspects:
-            if tended.holders:
-                tended.doubt(top, position)
 
 
 def _chunks(items: list[Tended], size: int) -> Iterator[Sequence[Tended]]:

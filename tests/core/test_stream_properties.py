@@ -141,6 +141,8 @@ class Streams(RuleBasedStateMachine):
         wants = [reader.want for reader in self.waiting if reader.want]
         if self.stream.position is not None or wants:
             self.read = self.stream.next_read(wants)
+        if self.read is None:  # what has arrived may have helped as well
+            self.let_in()
 
     @precondition(lambda self: self.read is not None and self.found is None)
     @rule()
