@@ -9,6 +9,8 @@ left out: they are about compression, which this server does not negotiate.
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Iterator
 
 import kosoku
 import pytest
@@ -30,6 +32,16 @@ NOT_OK = {
     "7.13.1": "INFORMATIONAL",
     "7.13.2": "INFORMATIONAL",
 }
+
+
+@pytest.fixture(autouse=True)
+def own_modules() -> Iterator[None]:
+    """Take back what Autobahn's shim leaves behind: a pkg_resources that is none."""
+    path, known = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    if "pkg_resources" not in known:
+        sys.modules.pop("pkg_resources", None)
 
 
 def verdicts(loop: str, cases: list[str] | None, exclude: list[str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def refused(
 def test_a_signed_token_names_its_user(keys, key, algorithm):
     """Each accepted algorithm leads to the same identity."""
     identity = accepted(token(key, algorithm), keys)
-    assert identity == Identity("ann", NOW + 60, NOTHING, Kind.USER)
+    assert identity == Identity("ann", NOW + 60, NOTHING, Kind.USER, issued_at=NOW)
 
 
 def test_the_claim_realtime_carries_the_grants():
