@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 import structlog
 
+from realtime.engine.admission import MAX_WAITING
+
 log = structlog.get_logger(__name__)
 
 BATCH = 16
@@ -31,8 +33,9 @@ class Acceptor:
     """
     Gives every connection to *sock* a protocol of its own.
 
-    With *tls*, a handshake that is not over within *handshake_s* ends its connection.
-    ``close`` and ``wait_closed`` are those of an asyncio server.
+    With *tls*, a handshake that is not over within *handshake_s* ends its connection,
+    and when too many are under way, the oldest gives way to the next one. ``close`` and
+    ``wait_closed`` are those of an asyncio server.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Acceptor:
         self._tls = tls
         self._handshake_s = handshake_s
         self._loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._closed = False
 
     def start(self) -> None:
@@ -87,8 +90,15 @@ class Acceptor:
                 return
             connection.setblocking(False)
             task = self._loop.create_task(self._open(connection))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening[task] = None
+            task.add_done_callback(self._opened)
+            if len(self._opening) > MAX_WAITING:
+                oldest = next(iter(self._opening))
+                del self._opening[oldest]
+                oldest.cancel()
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.pop(task, None)
 
     def _pause(self, exc: OSError) -> None:
         """Leave the others in the kernel's queue until something may be free again."""
@@ -109,7 +119,7 @@ class Acceptor:
                 ssl=self._tls,
                 ssl_handshake_timeout=handshake_s,
             )
-        except (OSError, TimeoutError, ssl.SSLError) as exc:
+        except (OSError, TimeoutError, ssl.SSLError, asyncio.CancelledError) as exc:
             # Whoever speaks no TLS, or does not go on, has nobody to be told.
             log.debug("connection_failed", error=str(exc))
             connection.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from realtime.edges import acceptor as module
@@ -43,9 +44,11 @@ class Guest(asyncio.Protocol):
 class House:
     """An acceptor, and who came through it."""
 
-    def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, sock: socket.socket, tls: ssl.SSLContext | None, handshake_s: float
+    ) -> None:
         self.guests: list[Guest] = []
-        self.acceptor = Acceptor(sock, self._make, tls, handshake_s=0.2)
+        self.acceptor = Acceptor(sock, self._make, tls, handshake_s)
         self.address = sock.getsockname()
 
     def _make(self) -> Guest:
@@ -65,13 +68,13 @@ class House:
 
 @asynccontextmanager
 async def a_house(
-    sock: Any = None, tls: ssl.SSLContext | None = None
+    sock: Any = None, tls: ssl.SSLContext | None = None, handshake_s: float = 0.2
 ) -> AsyncIterator[House]:
     """Listen on a free port of loopback."""
     if sock is None:
         sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
-    house = House(sock, tls)
+    house = House(sock, tls, handshake_s)
     house.acceptor.start()
     try:
         yield house
@@ -152,6 +155,32 @@ async def test_who_does_not_finish_the_tls_handshake_is_not_waited_for(
         assert await reader.readexactly(5) == b"hello"
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_who_does_not_begin_the_tls_handshake_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """However many are silent, they hold no more sockets than without TLS."""
+    monkeypatch.setattr(module, "MAX_WAITING", 20)
+    cert, key = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert, key)
+
+    async def crowd() -> None:
+        async with a_house(tls=tls, handshake_s=60) as house:
+            with ExitStack() as stack:
+                silent = [stack.enter_context(house.knock()) for _ in range(CROWD)]
+                for sock in silent[: CROWD - 20]:
+                    assert await asyncio.to_thread(_ended, sock)
+                for sock in silent[CROWD - 20 :]:
+                    sock.setblocking(False)
+                    with pytest.raises(BlockingIOError):
+                        sock.recv(1)
+
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(crowd())
 
 
 def _ended(sock: socket.socket) -> bool:
