@@ -174,7 +174,7 @@ def _check_tags(tags: object) -> None:
     if not isinstance(tags, Mapping):
         raise _wrong(tags, "a mapping as tags")
     try:
-        checks.tags(dict(tags))
+        orjson.dumps(checks.tags(dict(tags)))  # which half a surrogate pair fails
     except (checks.Wrong, TypeError):  # they quote the value
         raise HookFailed(
             f"its tags must be at most {checks.MAX_TAGS}, well-named, and texts of at "

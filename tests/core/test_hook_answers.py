@@ -88,7 +88,17 @@ def test_data_must_be_json_and_no_larger_than_others(change, problem):
 
 
 @pytest.mark.parametrize(
-    "tags", [{"a": 1}, {1: "a"}, {"": "a"}, {"a b": "c"}, {"a": "x" * 129}, ["a"], None]
+    "tags",
+    [
+        {"a": 1},
+        {1: "a"},
+        {"": "a"},
+        {"a b": "c"},
+        {"a": "x" * 129},
+        {"a": "\ud800"},
+        ["a"],
+        None,
+    ],
 )
 def test_tags_must_be_as_those_that_are_sent(tags):
     """Few short texts with plain names."""
