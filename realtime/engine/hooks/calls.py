@@ -98,7 +98,7 @@ class Calls:
         except HookFailed as exc:
             self._failed(point, line, ticket, exc)
             raise self._unavailable(point, line, "does not answer") from exc
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or a defect; or it were never asked again
             line.breaker.abandoned(ticket)
             raise
         finally:

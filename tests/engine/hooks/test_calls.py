@@ -220,3 +220,18 @@ async def test_the_traceback_is_that_of_the_hook() -> None:
     kind, _, trace = logs[0]["exc_info"]
     assert kind is KeyError
     assert trace.tb_frame.f_code.co_filename == __file__
+
+
+async def test_a_defect_of_an_asker_does_not_keep_it_from_being_asked() -> None:
+    """The trial after a rest is another's then."""
+    world = World()
+    for _ in range(SETTINGS.failures):
+        await world.outcome("rubbish")
+    world.clock.advance(SETTINGS.pause_s)
+    trial = asyncio.ensure_future(world.ask())
+    await settle()
+    world.asker.asked[-1].set_exception(UnicodeError("label too long"))
+    with pytest.raises(UnicodeError):
+        await trial
+
+    assert await world.outcome(True) is True
