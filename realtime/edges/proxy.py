@@ -65,6 +65,8 @@ class TrustedProxies:
         """Whether *address* is one of them; the empty address is a Unix socket."""
         if not address:
             return self._unix
+        if not self._networks:
+            return False
         parsed = _parse_address(address)
         return parsed is not None and any(parsed in one for one in self._networks)
 

@@ -96,7 +96,8 @@ class Admission:
         self._limits = limits
         self._return_s = drain.return_s
         self._clock = clock
-        self._metrics = metrics
+        refused = metrics.connections_refused
+        self._refused = {reason: refused.labels(reason.value) for reason in Reason}
         self._random = random or Random()
         self._waiting: OrderedDict[Waiting, None] = OrderedDict()
         self._addresses = AddressCounts()
@@ -124,7 +125,7 @@ class Admission:
         self._waiting[who] = None
         if len(self._waiting) > MAX_WAITING:
             oldest, _ = self._waiting.popitem(last=False)
-            self._metrics.connections_refused.labels(Reason.SILENT.value).inc()
+            self._refused[Reason.SILENT].inc()
             oldest.make_room()
 
     def go_on(self, who: Waiting) -> None:
@@ -140,7 +141,7 @@ class Admission:
         if refusal is None:
             self._take(address, now)
         else:
-            self._metrics.connections_refused.labels(refusal.reason.value).inc()
+            self._refused[refusal.reason].inc()
         return refusal
 
     def _refuse_socket(self, address: str, now: float) -> Refusal | None:
@@ -199,7 +200,7 @@ class Admission:
             earliest_s = self._random.uniform(*FULL_S)
             now = self._clock.monotonic()
             refusal = self._unavailable(Reason.HTTP_FULL, text, earliest_s, now)
-        self._metrics.connections_refused.labels(refusal.reason.value).inc()
+        self._refused[refusal.reason].inc()
         return refusal
 
     def enter_http(self, address: str | None) -> None:
