@@ -13,7 +13,7 @@ from realtime.edges.http.body import Bodies
 from realtime.edges.http.errors import JSONResponse
 from realtime.edges.http.fields import Body, Query, instant, refuse, span
 from realtime.edges.http.host import Host
-from realtime.edges.http.orders import audit, told, user_in
+from realtime.edges.http.orders import audit, noted, told, user_in
 from realtime.errors import LIMIT_EXCEEDED, CommandError
 from realtime.types import UserId
 
@@ -46,7 +46,8 @@ class Blocking:
         decoded, _ = await self._bodies.read(request)
         for_s = Body(decoded, ("for",)).required("for", span)
         try:
-            outcome, stored = await self._host.admin.block(user, for_s)
+            with noted(caller, "block", user=user):
+                outcome, stored = await self._host.admin.block(user, for_s)
         except TooManyOrders as exc:
             raise CommandError(LIMIT_EXCEEDED, str(exc)) from exc
         audit(caller, "block", outcome, user=user, until=stored.until)
@@ -58,7 +59,8 @@ class Blocking:
         caller = await self._callers.backend(request)
         Query(request.query_params, ())
         user = user_in(request)
-        outcome = await self._host.admin.unblock(user)
+        with noted(caller, "unblock", user=user):
+            outcome = await self._host.admin.unblock(user)
         if outcome is None:
             return JSONResponse({"user": user, "unblocked": False})
         audit(caller, "unblock", outcome, user=user)
@@ -80,7 +82,8 @@ class Blocking:
     async def _unrevoke(self, request: Request, user: UserId | None) -> Response:
         caller = await self._callers.backend(request)
         Query(request.query_params, ())
-        outcome = await self._host.admin.unrevoke(user)
+        with noted(caller, "unrevoke", user=user):
+            outcome = await self._host.admin.unrevoke(user)
         if outcome is None:
             return JSONResponse({"user": user, "unrevoked": False})
         audit(caller, "unrevoke", outcome, user=user)
@@ -94,7 +97,8 @@ class Blocking:
         self._check_past(before)
         for_s = body.optional("for", span) or REMEMBERED_S
         try:
-            outcome, stored = await self._host.admin.revoke(user, before, for_s)
+            with noted(caller, "revoke", user=user, issued_before=before):
+                outcome, stored = await self._host.admin.revoke(user, before, for_s)
         except TooManyOrders as exc:
             raise CommandError(LIMIT_EXCEEDED, str(exc)) from exc
         before = stored.issued_before

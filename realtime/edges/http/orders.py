@@ -4,12 +4,13 @@ what they ask of them: a user's connections, the channels, the nodes.
 
 Laws: an order is answered with 200 only when every living node has obeyed; otherwise
 the nodes that have not are named, and giving it again is safe. Each order leaves a line
-in the log: who gave it, and about whom.
+in the log, whatever comes of it: who gave it, and about whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import structlog
@@ -30,7 +31,7 @@ from realtime.edges.http.fields import Body, Query, instant, refuse, text
 from realtime.edges.http.host import Host
 from realtime.engine.administration import Target
 from realtime.engine.control import Outcome
-from realtime.errors import UNAVAILABLE, CommandError
+from realtime.errors import UNAVAILABLE, CommandError, Unavailable
 from realtime.types import Channel, ConnectionId, UserId
 from realtime.wire import checks
 
@@ -58,9 +59,10 @@ class Ordering:
         caller, target, body = await self._order(request, ("reconnect", "reason"))
         reconnect = body.optional("reconnect", checks.switch) is True
         reason = body.optional("reason", text(MAX_REASON_CHARS)) or ""
-        outcome = await self._host.admin.disconnect(
-            target, reconnect=reconnect, reason=reason
-        )
+        with noted(caller, "disconnect", **target.arguments, reconnect=reconnect):
+            outcome = await self._host.admin.disconnect(
+                target, reconnect=reconnect, reason=reason
+            )
         audit(caller, "disconnect", outcome, **target.arguments, reconnect=reconnect)
         return told(outcome, {"disconnected": outcome.done})
 
@@ -68,7 +70,8 @@ class Ordering:
         """End their subscriptions to a channel."""
         caller, target, body = await self._order(request, ("channel",))
         channel = self._channel(body.required("channel", text(MAX_LIVE_CHARS)))
-        outcome = await self._host.admin.unsubscribe(target, channel)
+        with noted(caller, "unsubscribe", **target.arguments, channel=channel):
+            outcome = await self._host.admin.unsubscribe(target, channel)
         audit(caller, "unsubscribe", outcome, **target.arguments, channel=channel)
         return told(outcome, {"unsubscribed": outcome.done})
 
@@ -76,7 +79,8 @@ class Ordering:
         """Let their tokens expire, now or at another time."""
         caller, target, body = await self._order(request, ("expires_at",))
         expires_at = body.optional("expires_at", instant)
-        outcome = await self._host.admin.refresh(target, expires_at)
+        with noted(caller, "refresh", **target.arguments, expires_at=expires_at):
+            outcome = await self._host.admin.refresh(target, expires_at)
         audit(caller, "refresh", outcome, **target.arguments, expires_at=expires_at)
         return told(outcome, {"refreshed": outcome.done})
 
@@ -179,3 +183,14 @@ def audit(caller: Caller, order: str, outcome: Outcome | None, **what: object) -
         counts = {"nodes": outcome.nodes, "answered": len(outcome.results)}
         what["done"] = outcome.done
     log.info("order_given", order=order, by=caller.key or "dev", **what, **counts)
+
+
+@contextmanager
+def noted(caller: Caller, order: str, **what: object) -> Iterator[None]:
+    """Write it down, too, if it is not known who has obeyed: some may have."""
+    try:
+        yield
+    except Unavailable as exc:
+        by = caller.key or "dev"
+        log.warning("order_given", order=order, by=by, **what, error=str(exc))
+        raise

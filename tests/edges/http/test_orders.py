@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from realtime.adapters.registry.port import NodeReport
+from realtime.errors import Unavailable
 from realtime.settings import ServerSettings
 from realtime.testing.client import MemoryClient
 from realtime.testing.clock import settle
@@ -324,6 +325,37 @@ async def test_every_order_is_written_down(world: World) -> None:
     assert (line["order"], line["user"]) == ("disconnect", "ann")
     assert (line["done"], line["nodes"], line["answered"]) == (1, 1, 1)
     assert "my words" not in str(line)
+
+
+async def unavailable(*_: object) -> Any:
+    """Answer as Redis does when it is away."""
+    raise Unavailable("Redis does not answer")
+
+
+UNCERTAIN = [
+    *(one for one in ORDERS if one[0] != "GET"),
+    ("DELETE", "/v1/users/ann/block", None),
+    ("DELETE", "/v1/revoke", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), UNCERTAIN)
+async def test_an_order_is_written_down_though_nobody_knows_what_came_of_it(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: object,
+) -> None:
+    """It may have been stored, and was obeyed here."""
+    monkeypatch.setattr(world.node.parts.registry, "nodes", unavailable)
+    monkeypatch.setattr(world.node.parts.blocks, "mark", unavailable)
+    with capture_logs() as logs:
+        answer = await world.ask(method, path, json=body, headers=KEY)
+    [line] = [line for line in logs if line["event"] == "order_given"]
+
+    assert answer.status == 503
+    assert (line["by"], line["error"]) == ("shop", "Redis does not answer")
 
 
 async def test_orders_under_dev_need_no_key() -> None:
