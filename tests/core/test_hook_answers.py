@@ -147,7 +147,18 @@ def test_a_user_without_an_id_is_anonymous():
         User("ann", expires_at="soon"),
         User("ann", expires_at=NOW * 1000),
     ],
-    ids=str,
+    ids=[
+        "id is a number",
+        "id is empty",
+        "id is too long",
+        "grants are a string",
+        "a grant is a number",
+        "info is too large",
+        "info is no JSON",
+        "expired",
+        "expires_at is a word",
+        "expires_at is in milliseconds",
+    ],
 )
 def test_a_user_must_be_as_a_token_would_name_him(user):
     """Otherwise the hook has failed: who it meant is anybody's guess."""
