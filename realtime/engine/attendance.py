@@ -148,6 +148,11 @@ class Attendance:
             if done is not None and not done.done():
                 done.set_exception(exc)
             return
+        except Exception:  # a defect of ours, but nobody may wait for ever
+            self.rolls.remove(*key)
+            if done is not None and not done.done():
+                done.set_exception(Unavailable("presence has failed"))
+            raise
         self._tell_gone(channel, arrival.gone)
         if arrival.first and late is None:  # else nobody was told that it had gone
             self._tell(channel, member, True)

@@ -343,6 +343,22 @@ async def test_a_connection_lost_while_it_subscribes_leaves_nothing(
     assert told(watcher) in ([], [("join", "anna"), ("leave", "anna")])
 
 
+async def test_nobody_waits_for_a_store_that_has_failed_badly(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the error is, who wants to subscribe is told to come again."""
+    (one, *_), _ = world
+    client = await guest(one, "anna", "open:1")
+    failing = mock.AsyncMock(side_effect=RuntimeError("a defect"))
+    monkeypatch.setattr(one.parts.presence, "join", failing)
+    [failed] = await client.say("subscribe", channel="room:42")
+    assert failed["name"] == "unavailable"
+    assert one.people.attendance.rolls.members == 0
+    monkeypatch.undo()
+    [told] = await client.say("subscribe", channel="room:42")
+    assert told["type"] == "subscribed"
+
+
 async def test_who_may_not_subscribe_is_no_member(world: World) -> None:
     """Refused before it becomes one; and if the broker fails, it is none again."""
     (one, *_), shared = world
