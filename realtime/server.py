@@ -230,11 +230,11 @@ def run(
     worker: bool = False,
 ) -> int:
     """
-    Serve on *sock* until SIGINT or SIGTERM; return the process's exit code.
+    Serve on *sock* until SIGINT, SIGTERM or SIGHUP; return the process's exit code.
 
     *started* is called once connections are accepted. The end of a *worker's* standard
     input means that the supervisor has died, and so ends this process too; SIGHUP means
-    that another has taken its place.
+    to it that another has taken its place.
 
     Raises:
         ConfigError: If what is stored in Redis was made with other settings.
@@ -259,8 +259,9 @@ async def _serve(server: _Server, sock: socket.socket, worker: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
-    if worker:
-        loop.add_signal_handler(signal.SIGHUP, server.stop, True)
+    # Who is alone stops on SIGHUP (a terminal that closes), unless nohup lets it live.
+    if worker or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, server.stop, worker)
     await server.serve(sockets=[sock])
 
 

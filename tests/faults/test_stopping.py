@@ -249,7 +249,7 @@ async def _hurries(node: NodeProcess) -> tuple[float, list[End]]:
         return took_s, await ends(guests)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_with_a_few_tabs_open_it_ends_at_once(
     folder: Path, number: signal.Signals
 ) -> None:
