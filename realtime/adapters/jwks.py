@@ -3,7 +3,8 @@ The issuer's public keys, fetched from its JWKS address and kept fresh.
 
 Laws: keys once had are kept while the issuer does not answer; however many tokens name
 unknown keys, the issuer is asked at most once in ten seconds; redirections are not
-followed, so the keys come from the configured address and nowhere else.
+followed and proxies of the environment not used, so the keys come from the configured
+address and nowhere else.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class JWKS:
         """
         self._client = httpx.AsyncClient(
             timeout=self._timeout_s,
+            verify=httpx.create_ssl_context(),  # SSL_CERT_FILE is heeded all the same
+            trust_env=False,  # neither proxies nor the passwords of .netrc
             follow_redirects=False,
             headers={"accept": "application/json"},
         )

@@ -109,6 +109,18 @@ async def test_the_keys_are_fetched_at_start(issuer):
         assert issuer.requests == 1
 
 
+async def test_the_keys_come_from_the_issuer_whatever_the_environment_says(
+    issuer, monkeypatch
+):
+    """A proxy of the environment is not asked."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with fetching(issuer.url, ManualClock()) as jwks:
+        assert names(jwks.keys) == ["a"]
+
+
 async def test_the_keys_are_fetched_again_in_time(issuer):
     """A rotation is noticed without anybody asking."""
     clock = ManualClock()

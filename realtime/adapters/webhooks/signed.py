@@ -2,9 +2,9 @@
 Signed requests to a backend, over connections that are kept.
 
 Laws: whoever has the secret can know that a request is ours and of now: what is signed
-is the time and the body together. Redirections are not followed, so what is sent goes
-to the configured address and nowhere else. An answer is read up to a bound, within a
-bounded time, and never unpacked.
+is the time and the body together. Redirections are not followed and proxies of the
+environment not used, so what is sent goes to the configured address and nowhere else.
+An answer is read up to a bound, within a bounded time, and never unpacked.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ def _client(timeout_s: float) -> httpx.AsyncClient:
     # Made once, before anybody waits: reading the certificates takes 0.1 s.
     return httpx.AsyncClient(
         timeout=timeout_s,
+        verify=httpx.create_ssl_context(),  # SSL_CERT_FILE is heeded all the same
+        trust_env=False,  # neither proxies nor the passwords of .netrc
         follow_redirects=False,
         limits=httpx.Limits(
             max_connections=MAX_CONNECTIONS,

@@ -8,6 +8,7 @@ import hmac
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,26 @@ async def test_requests_are_signed_and_named() -> None:
     assert first.headers["x-realtime-id"] == "n1"
     assert first.headers["x-realtime-timestamp"] == "1700000000"
     assert first.headers["user-agent"].startswith("realtime/")
+
+
+async def test_the_environment_does_not_lead_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither its proxies nor its passwords are used."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password theirs\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with listening(lambda request: reply(b"wrong")) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.lower(), proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        async with talking(lambda request: reply(b"thanks")) as (client, backend):
+            assert await client.post("n1", b"{}") == b"thanks"
+
+    assert proxy.received == []
+    assert "authorization" not in backend.received[0].headers
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 429, 500, 503])
