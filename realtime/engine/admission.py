@@ -174,6 +174,11 @@ class Admission:
 
     # -- HTTP ----------------------------------------------------------------------
 
+    @property
+    def requesting(self) -> int:
+        """How many connections make requests, those in reserved places included."""
+        return self.http + self.reserved
+
     def has_room(self, address: str | None) -> bool:
         """
         Whether one more connection may make requests.

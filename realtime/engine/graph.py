@@ -237,7 +237,7 @@ class Graph:
         gauge = self.metrics.gauge
         gauge("connections", "Open sockets", lambda: len(self.services.connections))
         gauge("waiting_sockets", "Said nothing yet", lambda: self.admission.waiting)
-        gauge("http_connections", "Of requests", lambda: self.admission.http)
+        gauge("http_connections", "Of requests", lambda: self.admission.requesting)
         gauge("draining", "1 when nobody should come here", lambda: self.draining)
         gauge("subscriptions", "Subscriptions here", lambda: self._hub.subscriptions)
         gauge("channels", "Channels with subscribers here", lambda: len(self._hub))

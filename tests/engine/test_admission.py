@@ -176,6 +176,7 @@ def test_health_checks_find_a_place_when_there_is_none(limits: dict[str, int]) -
         assert hall.admission.refuse_http("a", vital=True) is None
         hall.admission.enter_reserved()
 
+    assert hall.admission.requesting == 1 + module.RESERVED
     assert hall.admission.refuse_http("a", vital=True) is not None
     hall.admission.leave_reserved()
     assert hall.admission.refuse_http("a", vital=True) is None
