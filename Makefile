@@ -8,6 +8,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 # More arguments for pytest, as in: make test ARGS="-k counters -x"
 ARGS ?=
+# Processes that share the tests out, a file at a time: most of them wait for servers.
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -41,7 +43,7 @@ procfile: $(VENV)/.test ## Start two servers joined by one Valkey: ports 8081 an
 
 .PHONY: test
 test: $(VENV)/.test ## Run all tests but the browser's and the long proof
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.lint ## Check the style

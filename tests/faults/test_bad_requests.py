@@ -21,6 +21,7 @@ from tests.faults.support import (
     PAYLOAD,
     Witness,
     check_log,
+    eventually,
     logged,
     metric,
     rss_bytes,
@@ -375,5 +376,7 @@ def test_requests_that_are_refused_leave_nothing_in_memory(
     before = rss_bytes(node)
     mistreat(node)
 
-    assert rss_bytes(node) - before < 5 * 1024 * 1024
+    # Halves that were left behind are still being read for a moment.
+    small = 5 * 1024 * 1024
+    eventually(lambda: rss_bytes(node) - before < small, "memory is given back")
     witness.beat()

@@ -336,11 +336,11 @@ def serve(
 
 
 def test_without_redis_it_does_not_start(tmp_path: Path) -> None:
-    """One line says which setting and which address, and the exit code is 1."""
+    """The last line says which setting and which address; the exit code is 1."""
     port = free_port()
     run = serve(tmp_path, f"redis://127.0.0.1:{port}/0")
 
-    [line] = run.stderr.splitlines()
+    *_, line = run.stderr.splitlines()  # before it may be what the machine lacks
     assert line.startswith("realtime: redis.url: ")
     assert f"127.0.0.1:{port}" in line
     assert (run.returncode, run.stdout) == (1, "")
@@ -352,7 +352,7 @@ def test_with_a_wrong_password_it_does_not_start(tmp_path: Path) -> None:
         url = f"redis://:not-the-right-one@127.0.0.1:{valkey.port}/0"
         run = serve(tmp_path, url)
 
-    [line] = run.stderr.splitlines()
+    *_, line = run.stderr.splitlines()  # before it may be what the machine lacks
     assert line.startswith("realtime: redis.url: ")
     assert "password" in line
     assert "not-the-right-one" not in line
