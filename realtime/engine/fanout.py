@@ -10,11 +10,15 @@ meanwhile stands in line behind.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
+
+import structlog
 
 from realtime.clock import Clock, Timer
 from realtime.engine.subscriber import Subscriber
+
+log = structlog.get_logger(__name__)
 
 TURN = 512
 """
@@ -40,7 +44,7 @@ class Delivery(Protocol):
         """The bytes of its frames."""
 
     def to(self, subscribers: Iterable[Subscriber]) -> None:
-        """Hand them to each."""
+        """Hand them to each, taking them one by one from what is given."""
 
 
 class Waiting:
@@ -69,11 +73,18 @@ class Waiting:
         some = self.subscribers[self.at : self.at + count]
         self.at += len(some)
         gone = self.gone
-        if gone:
-            self.delivery.to([one for one in some if one not in gone])
-        else:
-            self.delivery.to(some)
+        self._hand(iter([one for one in some if one not in gone] if gone else some))
         return len(some)
+
+    def _hand(self, subscribers: Iterator[Subscriber]) -> None:
+        """Serve them; a defect that one brings to light is not for the others."""
+        while True:
+            try:
+                self.delivery.to(subscribers)
+            except Exception:  # raised on, it would keep the line standing for ever
+                log.exception("delivery_failed")
+            else:
+                return
 
 
 class Line:

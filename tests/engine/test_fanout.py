@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from realtime.core.flow import DIRECT, Flow
 from realtime.engine import fanout
+from realtime.engine.outbox import Outbox
 from realtime.types import Channel, JSONText, Publication
 from tests.engine.flow_support import PRICES, Reader, World
 
@@ -113,6 +118,31 @@ def test_a_line_is_bounded(monkeypatch) -> None:
 
     world.clock.advance(0)
     assert [reader.numbers() for reader in readers] == [list(range(100))] * 25
+
+
+def test_a_defect_of_one_is_not_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is logged; the line goes on, as do the lines behind it."""
+    world = World()
+    readers = crowd(world, 25)
+    push = Outbox.push
+
+    def fails(outbox: Outbox, *arguments: Any) -> None:
+        if outbox in (readers[3].outbox, readers[14].outbox):
+            raise ValueError("a defect")
+        push(outbox, *arguments)
+
+    monkeypatch.setattr(Outbox, "push", fails)
+    with capture_logs() as logs:
+        world.publish(1)
+        world.publish(2)
+        world.clock.advance(0)
+
+    got = [reader.numbers() for reader in readers]
+    assert got == [[] if at in (3, 14) else [1, 2] for at in range(25)]
+    assert [one["event"] for one in logs] == ["delivery_failed"] * 4
+    assert world.clock.pending == 0
 
 
 def test_stopping_forgets_what_is_under_way() -> None:
