@@ -39,7 +39,8 @@ class Room:
         self.order: list[Key] = []  # of all members, sorted
         self.where: dict[Key, Member] = {}
         self.gone: list[Member] = []
-        self.ended: set[NodeId] = set()  # whose lease has ended, until they are back
+        # Who went with a node's lease, until the node is back or has let go of them.
+        self.ended: dict[NodeId, set[ConnectionId]] = {}
 
     @property
     def idle(self) -> bool:
@@ -68,9 +69,10 @@ class Room:
     def purge(self, now: float) -> None:
         """Remove those whose time is over."""
         for node in [node for node, until in self.leases.items() if until <= now]:
-            self.ended.add(node)
             del self.leases[node]
-            self._drop(self.nodes.pop(node).values())
+            members = self.nodes.pop(node)
+            self.ended.setdefault(node, set()).update(members)
+            self._drop(members.values())
         over = [one for until, one in self.lingering.values() if until <= now]
         for member in over:
             del self.lingering[member.client]
@@ -95,7 +97,7 @@ class Room:
         members = self.nodes.get(node, {})
         member = members.pop(client, None)
         if member is None:
-            return client in self.lingering or node in self.ended
+            return client in self.lingering or self._has_gone(node, client)
         if until is None:
             self._drop([member])
         else:
@@ -123,7 +125,7 @@ class Room:
                 back.append(member)
             present[client] = member
             self._add(member)
-        self.ended.discard(node)
+        self.ended.pop(node, None)
         self._vacate(node)
         return back
 
@@ -132,6 +134,16 @@ class Room:
             member = self.where[key]
             if self.lingering.pop(member.client, None) is not None:
                 self._remove(member)
+
+    def _has_gone(self, node: NodeId, client: ConnectionId) -> bool:
+        """Whether its node's lease has ended; the node lets go of it now."""
+        ended = self.ended.get(node)
+        if ended is None:
+            return False
+        ended.discard(client)
+        if not ended:
+            del self.ended[node]
+        return True
 
     def _vacate(self, node: NodeId) -> None:
         if not self.nodes.get(node):
