@@ -20,10 +20,12 @@ from realtime.core.flow import Flow, flow_of, live_flow_of
 from realtime.engine.keeping import Once, author_of
 from realtime.engine.subscriptions import Missed, Subscription
 from realtime.errors import (
+    ENDED_BY_BACKEND,
     INTERNAL,
     LIMIT_EXCEEDED,
     UNAVAILABLE,
     CommandError,
+    Disconnect,
     Unavailable,
 )
 from realtime.hooks import Wants
@@ -66,7 +68,8 @@ def _check(
     """
     Return the channel and how its publications are to come.
 
-    *others* are being subscribed at the same time.
+    *others* are being subscribed at the same time. From here on, a backend may end the
+    subscription, although it is not there yet.
     """
     session, services = connection.session, connection.services
     assert session.identity is not None
@@ -75,23 +78,54 @@ def _check(
         services.access.check_subscribe(session.identity, channel)
     session.check_room(channel, others)
     if namespace_of(channel) == LIVE:
-        return channel, live_flow_of(command)
-    return channel, flow_of(services.keeping.definition(channel), command)
+        flow = live_flow_of(command)
+    else:
+        flow = flow_of(services.keeping.definition(channel), command)
+    if connection.joining is None:
+        connection.joining = {}
+    connection.joining[channel] = False
+    return channel, flow
+
+
+def _ended(connection: Connection, channel: Channel) -> bool:
+    """Note that a subscription is made; return whether it has been ended already."""
+    joining = connection.joining
+    if joining is None:
+        return False
+    ended = joining.pop(channel, False)
+    if not joining:
+        connection.joining = None
+    return ended
 
 
 async def _subscribe(
     connection: Connection, command: Subscribe, channel: Channel, flow: Flow
 ) -> None:
     identity, hooks = connection.session.identity, connection.services.hooks.channels
-    if hooks.subscribes and identity is not None:
-        await hooks.check_subscribe(identity, channel, connection.id)
-    joined = await _join(connection, command, channel, flow)
+    try:
+        if hooks.subscribes and identity is not None:
+            await hooks.check_subscribe(identity, channel, connection.id)
+        joined = await _join(connection, command, channel, flow)
+    finally:
+        ended = _ended(connection, channel)
     # Nothing is awaited between joining and replying: a push would come before.
-    if connection.lost:  # as one of several, this is cancelled a turn later
+    if ended or connection.lost:  # as one of several, this is cancelled a turn later
         if isinstance(joined, Subscription):
             connection.session.channels[channel] = joined.number
             connection.leave(channel)
+        if ended:
+            connection.tell(CommandError(ENDED_BY_BACKEND), command.id)
         return
+    _tell(connection, command, channel, flow, joined)
+
+
+def _tell(
+    connection: Connection,
+    command: Subscribe,
+    channel: Channel,
+    flow: Flow,
+    joined: Subscription | Missed,
+) -> None:
     if isinstance(joined, Missed):
         connection.reply(
             Recovering(channel, joined.position, joined.publications, command.id)
@@ -166,6 +200,8 @@ async def _resume_one(
         await _subscribe(connection, command, channel, flow)
     except CommandError as exc:
         connection.tell(exc, command.id)
+    except Disconnect as exc:
+        connection.close(exc.code, exc.reason)
     except Exception:
         log.exception("command_failed", connection=connection.id, type=Subscribe)
         connection.tell(CommandError(INTERNAL), command.id)
@@ -215,11 +251,12 @@ async def _publish(
     sender = connection.id if command.exclude_self else None
     publication = Publication(command.channel, data, tags=tags, sender=sender)
     try:
-        placed = await services.keeping.publish(publication, once)
+        placed = await services.keeping.publish(publication, once, local=True)
     except Unavailable as exc:
         raise _unavailable(exc) from exc
     if command.id is not None:
-        connection.reply(Published(command.id, placed.position, placed.skipped))
+        told = Published(command.id, placed.position, placed.skipped, placed.local)
+        connection.reply(told)
 
 
 # -- history ---------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class Connection:
         "client",
         "dialect",
         "id",
+        "joining",
         "keepalive",
         "last_error",
         "opened_at",
@@ -110,6 +111,8 @@ class Connection:
         self.opened_at = 0.0
         self.published = 0.0  # the state of its rate; see core.limits
         self.keepalive: Any = None
+        # Subscriptions that are being made, and whether a backend has ended them.
+        self.joining: dict[Channel, bool] | None = None
         self.last_error: str | None = None  # of the client's making, for the log
         self._expiry: Any = None
         self._waiting: deque[tuple[Command | CommandError, int]] | None = None
@@ -392,7 +395,15 @@ class Connection:
         self.close(code, reason)
 
     def end_subscription(self, channel: Channel) -> bool:
-        """End a subscription and say so; return whether there was one."""
+        """
+        End a subscription and say so; return whether there was one.
+
+        One that is being made is ended before it is there.
+        """
+        joining = self.joining
+        if joining is not None and joining.get(channel) is False:
+            joining[channel] = True
+            return True
         if channel not in self.session.channels:
             return False
         self.leave(channel)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from realtime.engine.orders import BATCH, MAX_NAME_CHARS, first_names
@@ -108,6 +111,42 @@ async def test_who_is_not_subscribed_is_not_told() -> None:
         ]
         assert counts == [1, 0]
         assert [message["type"] for message in client.take()] == ["unsubscribed"]
+
+
+@pytest.mark.parametrize("way", ["subscribe", "hello"])
+async def test_a_subscription_under_way_is_ended_before_it_is_there(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app is told so instead, and gets nothing of the channel."""
+    async with cluster(1) as nodes:
+        [node], answers = nodes.nodes, asyncio.Event()
+        subscriptions = node.services.subscriptions
+        subscribe = subscriptions.subscribe
+
+        async def late(*arguments: Any) -> Any:
+            await answers.wait()
+            return await subscribe(*arguments)
+
+        monkeypatch.setattr(subscriptions, "subscribe", late)
+        client = MemoryClient(node)
+        hello = {"token": token(nodes.clock)}
+        if way == "hello":
+            await client.say("hello", subscriptions=[{"channel": "chat:a"}], **hello)
+        else:
+            await client.hello(**hello)
+            await client.say("subscribe", channel="chat:a")
+        counts = [(await nodes.admin.unsubscribe(ANN, "chat:a")).done for _ in "ab"]
+        answers.set()
+        await settle()
+        await node.publish("chat:a", b"1")
+        [told] = client.take()
+
+        assert counts == [1, 0]
+        assert (told["type"], told["name"]) == ("error", "ended_by_backend")
+        assert len(subscriptions) == 0
+        assert client.peer.joining is None
+        [answer] = await client.say("subscribe", channel="chat:a")
+        assert answer["type"] == "subscribed"
 
 
 # -- refresh ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from realtime.errors import DISCONNECTED, Disconnect
 from realtime.testing.client import MemoryClient
 from realtime.testing.clock import settle
 from realtime.types import Channel, JSONText
@@ -181,6 +182,24 @@ async def test_subscriptions_of_hello_fail_one_by_one() -> None:
             4: "subscribed",
         }
         assert client.peer.session.errors == 0
+
+
+async def test_a_subscription_of_hello_may_close_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the code that was meant."""
+    async with cluster(1) as ([node], _):
+
+        async def refuses(*_: Any) -> None:
+            raise Disconnect(DISCONNECTED)
+
+        monkeypatch.setattr(node.services.subscriptions, "subscribe", refuses)
+        client = MemoryClient(node)
+        wanted = [{"channel": "chat:a"}, {"channel": "chat:b"}]
+        answers = await client.say("hello", subscriptions=wanted)
+
+        assert [each["type"] for each in answers] == ["welcome"]
+        assert client.close_code == DISCONNECTED.code
 
 
 async def test_hello_subscribes_to_no_more_than_the_limit() -> None:
