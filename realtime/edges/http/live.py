@@ -197,6 +197,7 @@ class EventStream(Response):
         self._remote = remote
         self._since = host.parts.clock.time()
         self._channels = channels
+        self._wanted = set(channels)  # but for what a backend has ended
         self._places = places
         self._paged: dict[Channel, Position] = {}  # of these there are further pages
         self._reader = Reader(
@@ -214,7 +215,8 @@ class EventStream(Response):
         try:
             self._host.gate.check(self.identity)  # an order may have come meanwhile
             for channel in () if head else self._channels:
-                await self._join(channel, self._places.of(channel))
+                if channel in self._wanted:
+                    await self._join(channel, self._places.of(channel))
             await send(
                 {
                     "type": "http.response.start",
@@ -238,6 +240,10 @@ class EventStream(Response):
         joined = await self._host.subscriptions.attend(
             channel, reader, since, reader.room
         )
+        if channel not in self._wanted:  # a backend has ended it meanwhile
+            if isinstance(joined, Subscription):
+                self._host.subscriptions.unsubscribe(channel, reader)
+            return
         for publication in joined.publications:
             reader.push(PreparedPush(0, publication).frame(FrameKey.SSE))
         if isinstance(joined, Missed):
@@ -298,14 +304,17 @@ class EventStream(Response):
 
     def end_subscription(self, channel: Channel) -> bool:
         """End a subscription and say so; end the stream with the last one."""
-        if channel not in self._joined:
+        if channel not in self._wanted:
             return False
-        self._joined.remove(channel)
-        self._host.subscriptions.unsubscribe(channel, self._reader)
+        self._wanted.remove(channel)
+        self._paged.pop(channel, None)
+        if channel in self._joined:  # else it is being made, or catches up
+            self._joined.remove(channel)
+            self._host.subscriptions.unsubscribe(channel, self._reader)
         code = ENDED_BY_BACKEND
         told = {"channel": channel, "code": code.code, "reason": code.meaning}
         self._reader.push(b"event: unsubscribed\ndata: %b\n\n" % orjson.dumps(told))
-        if not self._joined:
+        if not self._wanted:
             self._reader.finish(DISCONNECTED)
         return True
 

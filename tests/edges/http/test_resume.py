@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import pytest
 
 from realtime.settings import HistorySettings
 from realtime.testing.clock import settle
+from realtime.types import Channel
 from tests.edges.http.support import KEY, World, running
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +101,41 @@ async def test_many_pages_come_as_they_are_taken() -> None:
         await settle(20)
 
     assert [data for name, data, _ in events(stream) if name] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_channel_that_is_ended_has_no_further_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor anything new; the other channel of the stream goes on."""
+    async with running(history=HistorySettings(max_page=2)) as world:
+        epoch = (await publish(world, 1, 2, 3, 4, 5))["epoch"]
+        subscriptions, goes_on = world.node.services.subscriptions, asyncio.Event()
+        attend, asked = subscriptions.attend, []
+
+        async def late(channel: str, *arguments: Any) -> Any:
+            asked.append(channel)
+            if asked.count("log:a") == 2:
+                await goes_on.wait()
+            return await attend(channel, *arguments)
+
+        monkeypatch.setattr(subscriptions, "attend", late)
+        query = "channel=log:a&channel=log:b"
+        stream = await watch(world, query, f"0,{epoch},log:a")
+        [visitor] = world.node.directory
+        ended = [visitor.end_subscription(Channel("log:a")) for _ in "ab"]
+        goes_on.set()
+        await publish(world, 6)
+        await publish(world, "other", channel="log:b")
+        await settle(20)
+
+        assert ended == [True, False]
+        assert not stream.complete
+        found = [(name, data) for name, data, _ in events(stream) if name]
+        assert [data for name, data in found if name == "push"] == [1, 2, "other"]
+        assert [name for name, _ in found if name != "gap"] == [
+            *("push", "push", "unsubscribed", "push")
+        ]
+        assert len(subscriptions) == 1
 
 
 @pytest.mark.parametrize("id", ["1", "x,e,log:a", "1,e", "1,,log:a", "1,e,log:b"])
