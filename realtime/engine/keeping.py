@@ -43,6 +43,8 @@ class Once:
 
 ALWAYS = Once()
 
+LOCAL = PublishOptions(local=True)
+
 
 def author_of(identity: Identity, backend: str | None = None) -> str:
     """
@@ -104,15 +106,20 @@ class Keeping:
             field="version",
         )
 
-    async def publish(self, publication: Publication, once: Once = ALWAYS) -> Placed:
+    async def publish(
+        self, publication: Publication, once: Once = ALWAYS, *, local: bool = False
+    ) -> Placed:
         """
         Hand a publication to the broker.
+
+        *local*: while it cannot travel, this node's own subscribers get it at least,
+        unless it is to be kept or has a key.
 
         Raises:
             CommandError: NOT_AVAILABLE; see ``check``.
             BrokerUnavailable: If it may not have been handed over.
         """
-        options = self._options(publication.channel, once)
+        options = self._options(publication.channel, once, local)
         return await self._broker.publish(publication, options)
 
     async def history(
@@ -146,10 +153,11 @@ class Keeping:
         """
         await self._broker.forget(channel)
 
-    def _options(self, channel: Channel, once: Once) -> PublishOptions:
+    def _options(self, channel: Channel, once: Once, local: bool) -> PublishOptions:
         definition = self.definition(channel)
-        if not definition.keeps_history and once == ALWAYS:
-            return PLAIN
+        is_plain = once.key is None and once.version is None
+        if is_plain and not definition.keeps_history:
+            return LOCAL if local else PLAIN
         self.check(channel, once)
         key = None
         if once.key is not None:  # both may have any characters: the length parts them

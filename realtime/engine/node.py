@@ -146,13 +146,15 @@ class Node(Graph):
         once: Once = ALWAYS,
     ) -> Placed:
         """
-        Publish *data* to whoever subscribes to *channel* on any node.
+        Publish *data* to whoever subscribes to *channel* on any node; on this one
+        alone (``local``) while the broker cannot be reached and it is not to be kept.
 
         Raises:
             CommandError: NOT_AVAILABLE for a version where no history is kept.
             BrokerUnavailable: If it may not have been handed over.
         """
-        return await self.keeping.publish(Publication(channel, data, tags=tags), once)
+        publication = Publication(channel, data, tags=tags)
+        return await self.keeping.publish(publication, once, local=True)
 
     async def track(
         self,

@@ -267,12 +267,13 @@ class Unsubscribed:
 class Published:
     """
     ``position`` is the publication's; ``skipped`` says why it was not made:
-    "duplicate" or "stale".
+    "duplicate" or "stale". ``local``: only the subscribers of this node were given it.
     """
 
     id: int | None = None
     position: Position | None = None
     skipped: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

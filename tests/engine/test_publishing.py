@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from realtime.adapters.broker.port import Placed, PublishOptions
 from realtime.testing.client import MemoryClient
 from realtime.testing.clock import settle
-from realtime.types import Channel
+from realtime.types import Channel, Publication
 from tests.engine.recovery_support import (
     PAGE,
     A,
@@ -175,3 +176,20 @@ async def test_a_broker_that_is_away_is_told() -> None:
 
         assert answer["name"] == page["name"] == "unavailable"
         assert answer["retry"] == page["retry"] == "later"
+
+
+@pytest.mark.parametrize("fields", [{}, {"idempotency_key": "k"}], ids=["plain", "key"])
+async def test_what_only_neighbours_have_is_told(
+    fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for where nothing is kept, and means nothing with a key."""
+
+    async def locally(publication: Publication, options: PublishOptions) -> Placed:
+        return Placed(local=options.local and options.idempotency_key is None)
+
+    async with cluster(1) as ([node], _):
+        client = await guest(node)
+        monkeypatch.setattr(broker_of(node), "publish", locally)
+        answer = await say(client, 1, channel=Channel("plain:x"), **fields)
+
+        assert answer.get("local", False) is not bool(fields), answer

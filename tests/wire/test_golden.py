@@ -230,6 +230,7 @@ REPLIES: dict[str, Reply] = {
     "published": Published(5),
     "published_position": Published(5, Position(59, EPOCH)),
     "published_duplicate": Published(5, Position(59, EPOCH), "duplicate"),
+    "published_local": Published(5, local=True),
     "history_page": HistoryPage(
         ROOM,
         Position(59, EPOCH),

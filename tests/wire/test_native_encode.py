@@ -192,7 +192,7 @@ replies = st.one_of(
     ),
     st.builds(Recovering, channels, positions, st.lists(publications, max_size=3), ids),
     st.builds(Unsubscribed, channels, ids, numbers, words),
-    st.builds(Published, ids, st.none() | positions, st.none() | words),
+    st.builds(Published, ids, st.none() | positions, st.none() | words, st.booleans()),
     st.builds(
         HistoryPage,
         channels,

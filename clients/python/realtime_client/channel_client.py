@@ -196,7 +196,7 @@ class ChannelClient(BaseClient):
         skipped = reply.skipped
         if skipped == "duplicate" and idempotency_key is None:
             skipped = None  # by an attempt of ours
-        return Published(reply.position, skipped)
+        return Published(reply.position, skipped, reply.local)
 
     # -- asking ------------------------------------------------------------------------
 

@@ -240,7 +240,10 @@ _READERS: Mapping[str, Callable[[_Fields], Reply]] = {
         f.text_or_none("reason"),
     ),
     "published": lambda f: Published(
-        f.whole_or_none("id"), f.position_or_none(), f.text_or_none("skipped")
+        f.whole_or_none("id"),
+        f.position_or_none(),
+        f.text_or_none("skipped"),
+        f.truth_or_none("local") is True,
     ),
     "history": _history,
     "presence": lambda f: PresencePage(

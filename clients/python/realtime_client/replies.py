@@ -99,6 +99,7 @@ class Published:
     id: int | None
     position: Position | None = None
     skipped: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

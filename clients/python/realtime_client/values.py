@@ -155,11 +155,14 @@ class Published:
 
     *skipped* says why it was not made: ``"duplicate"``, since its key was used before
     (then the position is the first one's), or ``"stale"``, since its version is not the
-    greatest; None if it was.
+    greatest; None if it was. *local*: only the subscribers of the server's process that
+    this client is connected to were given it, since the processes cannot hear of each
+    other now. What has a key (unless ``retry_s`` is 0, all have) is refused instead.
     """
 
     position: Position | None = None
     skipped: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

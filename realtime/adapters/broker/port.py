@@ -35,7 +35,10 @@ class PublishOptions:
     a publication on this channel with a key that was seen within *idempotency_ttl_s* is
     not made again. *version*: one that is not greater than the last made on this
     channel is not made; one of another *version_epoch* than the last always is. It is
-    between 0 and 2**63 - 1, and needs *keep*.
+    between 0 and 2**63 - 1, and needs *keep*. *local*: if it is certain that it cannot
+    travel, it is handed to this node's own subscribers alone. That is for what is worth
+    something to them even if nobody else ever hears of it; of what is kept, or has a
+    key, it means nothing, since neither could be noted.
 
     Raises:
         ValueError: If there is a version without *keep*, or outside its range.
@@ -46,6 +49,7 @@ class PublishOptions:
     idempotency_ttl_s: float = 300.0
     version: int | None = None
     version_epoch: str = ""
+    local: bool = False
 
     def __post_init__(self) -> None:
         if self.version is not None:
@@ -65,11 +69,13 @@ class Placed:
 
     ``position`` is its place in the history; of a duplicate, that of the first one; of
     what is stale, None. ``skipped`` says why it was not made: "duplicate" (its key was
-    seen before) or "stale" (its version was); None when it was.
+    seen before) or "stale" (its version was); None when it was. ``local``: only this
+    node's own subscribers were given it, for it could not travel.
     """
 
     position: Position | None = None
     skipped: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,9 @@ class Broker(ABC):
         Hand over one publication; its own ``position`` is ignored.
 
         With an idempotency key or a version it may be repeated; otherwise it must not.
+        With ``options.local``, what certainly has not been handed over is delivered
+        here, in the order of publishing, before this returns; no node gets it a second
+        time. Where that is uncertain, it is not.
 
         Raises:
             BrokerUnavailable: If it may not have been handed over.

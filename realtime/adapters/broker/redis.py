@@ -30,7 +30,7 @@ from realtime.adapters.broker.wire import (
     join_publication,
     split_publication,
 )
-from realtime.adapters.redis.client import RedisLink, all_of, told_as
+from realtime.adapters.redis.client import NotSent, RedisLink, all_of, told_as
 from realtime.adapters.redis.keys import (
     broker_channel,
     broker_history,
@@ -81,8 +81,7 @@ class RedisBroker(Broker):
             data = encode_publication(publication)
             if options.idempotency_key is not None:
                 return await self._send_once(name, data, options)
-            await self._link.publish(name, data)
-        return Placed()
+            return await self._send(publication.channel, name, data, options.local)
 
     async def history(
         self, channel: Channel, query: HistoryQuery, keep: Keep
@@ -118,6 +117,21 @@ class RedisBroker(Broker):
 
     def _receive(self, channel: Channel, data: bytes) -> None:
         self.on_publication(decode_publication(channel, data))
+
+    async def _send(
+        self, channel: Channel, name: bytes, data: bytes, local: bool
+    ) -> Placed:
+        """Publish it; failing that for certain, give it to this node's own if asked."""
+        try:
+            await self._link.publish(name, data, hurried=local)
+        except NotSent:
+            if not local:
+                raise
+            # No await in between: they are told in the order of publishing.
+            if channel in self._channels:
+                self._receive(channel, data)
+            return Placed(local=True)
+        return Placed()
 
     def _never_used(self) -> str:
         """Return what can be an epoch, or tell calls apart."""

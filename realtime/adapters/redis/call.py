@@ -41,6 +41,7 @@ class Router(Protocol):
 
     async def locate(self, key: bytes) -> Address: ...
     async def line(self, address: Address) -> CommandLine: ...
+    def is_known_down(self, key: bytes) -> bool: ...
     async def refresh(self, avoid: Address | None = None) -> None: ...
 
 
@@ -49,7 +50,9 @@ class Call:
     Commands for one server, sent together until their replies are final.
 
     *at* fixes the server; otherwise it is the master of *key*. *number* is its place
-    among those of this key whose order matters.
+    among those of this key whose order matters. *hurried*: it does not wait for a
+    server that is known to be away. *in_doubt*: it has been sent, and may have been
+    executed; otherwise it certainly was not, unless it is repeatable.
     """
 
     __slots__ = (
@@ -61,6 +64,8 @@ class Call:
         "at",
         "commands",
         "error",
+        "hurried",
+        "in_doubt",
         "key",
         "number",
         "repeatable",
@@ -80,6 +85,8 @@ class Call:
         self.repeatable = repeatable
         self.at = at
         self.number = 0
+        self.hurried = False
+        self.in_doubt = False
         self.error: Exception | None = None
         self._attempts = 0
         self._line: CommandLine | None = None
@@ -98,29 +105,33 @@ class Call:
         """
         Return the replies; tries again until *deadline*, in the loop's time.
 
-        With *turns*, it is sent when those before it have been. The caller cancels it
-        at the deadline.
+        With *turns*, it is sent when those before it have been, or have given up: it
+        awaits its turn even beyond its deadline, so that calls that were not sent are
+        told so in their order. It is not for long: those before it end earlier.
 
         Raises:
-            TimeoutError: If the deadline has passed between two attempts.
+            TimeoutError: If the deadline has passed.
             redis.exceptions.ConnectionError: If it is unknown whether commands that
-                must not be repeated were executed, or Redis refuses the login.
+                must not be repeated were executed, Redis refuses the login, or the
+                call is hurried and the server known to be away.
         """
         while True:
-            async with self._turn(turns):
+            async with self._turn(turns), asyncio.timeout_at(deadline):
                 line, sent = await self._send(deadline)
-            try:
-                replies = await sent
-            except CONNECTION_ERRORS as error:
-                if not self.repeatable:
-                    raise
-                self.error = error
-                continue
+            async with asyncio.timeout_at(deadline):
+                try:
+                    replies = await sent
+                except CONNECTION_ERRORS as error:
+                    if not self.repeatable:
+                        raise
+                    self.error = error
+                    continue
             if self._asking is not None:
                 replies = replies[1::2]
             self.error = self.refusal(replies, line)
             if self.error is None:
                 return replies
+            self.in_doubt = False
 
     def _turn(self, turns: Turns | None) -> AbstractAsyncContextManager[None]:
         return nullcontext() if turns is None else turns.turn(self.key, self.number)
@@ -131,12 +142,14 @@ class Call:
         """Send it as soon as there is a connection; the future gives the replies."""
         loop = asyncio.get_running_loop()
         while True:
+            # Whoever is cancelled at the deadline looks at the clock as well: a library
+            # may lose a cancellation (asyncio.wait_for before Python 3.12).
+            if loop.time() >= deadline:
+                raise TimeoutError
             if self._attempts:
-                # Whoever is cancelled at the deadline looks at the clock as well: a
-                # library may lose a cancellation (asyncio.wait_for before Python 3.12).
-                if loop.time() >= deadline:
-                    raise TimeoutError
                 await self._prepare()
+            if self.hurried and self._router.is_known_down(self.key):
+                raise RedisConnectionError(f"nobody can be reached ({self.error})")
             self._attempts += 1
             self._address = self._line = None
             try:
@@ -146,7 +159,9 @@ class Call:
                 commands = self.commands_for(line)
                 if self._asking is not None:
                     commands = [c for one in commands for c in (("ASKING",), one)]
-                return line, line.call(commands)
+                sent = line.call(commands)
+                self.in_doubt = True
+                return line, sent
             except AuthenticationError:
                 raise
             except CONNECTION_ERRORS as error:

@@ -17,13 +17,14 @@ from typing import Any, TypeVar, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from realtime.adapters.redis.address import Address, Kind, parse_target
 from realtime.adapters.redis.backoff import Backoff
 from realtime.adapters.redis.call import CONNECTION_ERRORS, Call, ScriptCall
 from realtime.adapters.redis.line import Command, CommandLine, Replies
 from realtime.adapters.redis.opener import Opener
+from realtime.adapters.redis.outage import Outages
 from realtime.adapters.redis.script import Script
 from realtime.adapters.redis.slots import SlotMap, slot_of
 from realtime.adapters.redis.turns import Turns
@@ -33,6 +34,10 @@ from realtime.settings import RedisSettings
 T = TypeVar("T")
 
 CALLS_AT_ONCE = 500  # of call_each: bounds how long a server is busy with them
+
+
+class NotSent(Unavailable):
+    """It is certain that Redis has not executed what must not be repeated."""
 
 
 class RedisLink:
@@ -62,6 +67,7 @@ class RedisLink:
         self._refreshing = asyncio.Lock()
         self._turns = Turns()  # of those whose order matters, when they have to wait
         self._number = 0  # of the last of them
+        self._outages = Outages(settings.timeout_s, self.backoff, self._reach)
         self._closed = False
 
     @property
@@ -167,15 +173,23 @@ class RedisLink:
         (reply,) = await self._ask_in_order(call)
         return _checked(reply)
 
-    async def publish(self, channel: bytes, data: bytes) -> None:
+    async def publish(
+        self, channel: bytes, data: bytes, *, hurried: bool = False
+    ) -> None:
         """
         Publish once; on one channel, in the order of the calls.
 
+        Who is *hurried* is told at once while the server is known to be away: while it
+        could not be connected to for ``timeout_s``.
+
         Raises:
+            NotSent: If it certainly has not been published. Those of one channel are
+                told so in the order of their calls.
             Unavailable: If it may not have been published.
         """
         verb = "SPUBLISH" if self.is_cluster else "PUBLISH"
         call = Call(self, [(verb, channel, data)], channel, False)
+        call.hurried = hurried
         (reply,) = await self._ask_in_order(call)
         _checked(reply)
 
@@ -197,6 +211,7 @@ class RedisLink:
     async def aclose(self) -> None:
         """Close all connections. Closing twice is harmless."""
         self._closed = True
+        await self._outages.aclose()
         self._lines.clear()
         for line in tuple(self._open):
             await line.aclose()
@@ -220,7 +235,10 @@ class RedisLink:
             if line is None or line.lost.is_set():
                 if self._closed:
                     raise RedisConnectionError("the link has been closed")
+                # Until the contrary is shown, also by who is cancelled in his attempt.
+                self._outages.began(address)
                 connection = await self._opener.open(address)
+                self._outages.ended(address)
                 line = CommandLine(connection, self.timeout_s)
                 line.when_closed(self._open.discard)
                 self._open.add(line)
@@ -242,6 +260,23 @@ class RedisLink:
                 self._map = await self._fetch_map(avoid)
         for gone in self._lines.keys() - set(self.masters):
             self._lines.pop(gone).drop("it is no master now")
+
+    def is_known_down(self, key: bytes) -> bool:
+        """Whether the master of *key* could not be reached for ``timeout_s``."""
+        address = self.master_of(key)
+        return address is not None and self._outages.is_known(address)
+
+    async def _reach(self, address: Address) -> bool:
+        """Connect to a server that is away; return whether it is still needed."""
+        try:
+            await self.line(address)
+        except (RedisError, OSError):
+            with contextlib.suppress(RedisError, OSError):
+                await self.refresh(address)
+        needed = address in self.masters
+        if not needed:
+            self._outages.ended(address)
+        return needed
 
     async def _ask(self, call: Call) -> Replies:
         deadline = asyncio.get_running_loop().time() + self.timeout_s
@@ -275,8 +310,7 @@ class RedisLink:
         self, call: Call, deadline: float, turns: Turns | None = None
     ) -> Replies:
         with self._explained(call):
-            async with asyncio.timeout_at(deadline):
-                return await call.run(deadline, turns)
+            return await call.run(deadline, turns)
 
     @contextlib.contextmanager
     def _explained(self, call: Call) -> Iterator[None]:
@@ -284,11 +318,11 @@ class RedisLink:
             yield
         except TimeoutError:
             reason = f" ({call.error})" if call.error else ""
-            raise Unavailable(
+            raise _kind_of(call)(
                 f"Redis did not answer within {self.timeout_s:g} s{reason}"
             ) from call.error
         except CONNECTION_ERRORS as error:
-            raise Unavailable(f"Redis failed: {error}") from error
+            raise _kind_of(call)(f"Redis failed: {error}") from error
 
     async def _ask_once(self, call: Call) -> Replies | None:
         """Hot: ask on a line that is open; return None to ask patiently."""
@@ -357,6 +391,10 @@ def told_as(kind: type[Unavailable]) -> Iterator[None]:
         yield
     except Unavailable as error:
         raise kind(str(error)) from error
+
+
+def _kind_of(call: Call) -> type[Unavailable]:
+    return Unavailable if call.in_doubt or call.repeatable else NotSent
 
 
 def _checked(reply: Any) -> Any:

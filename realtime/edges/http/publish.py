@@ -131,4 +131,6 @@ def _told(placed: Placed) -> dict[str, object]:
         told["epoch"] = placed.position.epoch
     if placed.skipped is not None:
         told["skipped"] = placed.skipped
+    if placed.local:
+        told["local"] = True
     return told

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.adapters.broker.port import PublishOptions
+from realtime.adapters.broker.port import Placed, PublishOptions
 from realtime.errors import BrokerUnavailable
 from realtime.settings import LimitSettings
 from realtime.testing.clock import settle
@@ -147,6 +147,22 @@ async def test_a_silent_broker_is_503(
 async def unavailable(publication: Publication, options: PublishOptions) -> None:
     """Stands in for a broker that is gone."""
     raise BrokerUnavailable("Redis does not answer")
+
+
+async def test_what_only_neighbours_have_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one publication, and of each channel of a broadcast."""
+    monkeypatch.setattr(world.adapters.broker, "publish", locally)
+    one = await world.post("/v1/publish", {"channel": "chat:42", "data": 1}, KEY)
+    many = await world.post("/v1/broadcast", {"channels": ["chat:42"], "data": 1}, KEY)
+    assert one.json == {"published": 1, "local": True}
+    assert many.json["placed"] == [{"channel": "chat:42", "local": True}]
+
+
+async def locally(publication: Publication, options: PublishOptions) -> Placed:
+    """Stands in for a broker that reaches nobody else."""
+    return Placed(local=options.local)
 
 
 # -- broadcast -------------------------------------------------------------------------

@@ -32,6 +32,11 @@ _PLACED: Json = {
         "Why it was not published: its key came before, or its version is not newer.",
         enum=["duplicate", "stale"],
     ),
+    "local": {
+        "type": "boolean",
+        "description": "True: Redis is away, and only the subscribers of this process "
+        "were given it. Left out otherwise.",
+    },
 }
 
 SCHEMAS: Json = {
@@ -43,7 +48,8 @@ SCHEMAS: Json = {
             "placed": array(
                 ref("ChannelPlace"),
                 maxItems=MAX_CHANNELS,
-                description="Of channels with a history, and where it was skipped.",
+                description="Of channels with a history, and where it was skipped or "
+                "local.",
             ),
         },
         "placed",
