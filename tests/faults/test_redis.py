@@ -7,22 +7,19 @@ fault after the other.
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from realtime.testing.processes import NodeProcess
-from realtime.testing.relay import Relay
 from realtime.testing.servers import ValkeyServer, free_port
 from tests.faults.fleet import Fleet, like
+from tests.faults.relays import running_relay
 from tests.faults.support import (
     HTTP,
     PATIENCE_S,
@@ -251,46 +248,27 @@ def lines_of(node: NodeProcess, event: str) -> list[dict[str, object]]:
     return [line for line in log_lines(node) if line["event"] == event]
 
 
-@contextmanager
-def relay_to(valkey: ValkeyServer) -> Iterator[Relay]:
-    """Run a relay to *valkey* in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    relay = Relay(valkey.port)
-    loop.run_until_complete(relay.__aenter__())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield relay
-    finally:
-        leaving = asyncio.run_coroutine_threadsafe(relay.__aexit__(), loop)
-        leaving.result(PATIENCE_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 def test_a_connection_that_is_open_but_deaf_is_replaced(
     tmp_path: Path, valkey: ValkeyServer
 ) -> None:
     """The probe notices, readiness turns red, and what was missed is read."""
     write_config(tmp_path, CONFIG)
-    with relay_to(valkey) as relay:
-        url = f"redis://127.0.0.1:{relay.port}/0"
-        with (
-            start_node(tmp_path, "--redis", url) as node,
-            Client(node.ws_url) as watcher,
-            Client(node.ws_url) as phone,
-        ):
-            watcher.hello(token=None)
-            phone.hello(token=None, device="deaf-phone", secret="0123456789abcdef")
-            number = watch(watcher, "likes", "deaf")
-            (listening,) = relay.which_sent(b"SUBSCRIBE")
-            listening.deaf = True
-            phone.say("track", first=1, events=[like("deaf")])
-            phone.until("ack", acked=1)
-            eventually(lambda: not is_ready(node), "readiness turns red")
-            push = watcher.until("push", channel=number)
-            eventually(lambda: is_ready(node), "readiness turns green")
+    with (
+        running_relay(valkey.port) as running,
+        start_node(tmp_path, "--redis", running.url) as node,
+        Client(node.ws_url) as watcher,
+        Client(node.ws_url) as phone,
+    ):
+        watcher.hello(token=None)
+        phone.hello(token=None, device="deaf-phone", secret="0123456789abcdef")
+        number = watch(watcher, "likes", "deaf")
+        (listening,) = running.relay.which_sent(b"SUBSCRIBE")
+        listening.deaf = True
+        phone.say("track", first=1, events=[like("deaf")])
+        phone.until("ack", acked=1)
+        eventually(lambda: not is_ready(node), "readiness turns red")
+        push = watcher.until("push", channel=number)
+        eventually(lambda: is_ready(node), "readiness turns green")
 
     assert push["data"]["value"] == 1
 
