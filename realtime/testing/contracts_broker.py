@@ -13,7 +13,7 @@ import asyncio
 from dataclasses import replace
 from typing import Protocol
 
-from realtime.adapters.broker.port import Broker
+from realtime.adapters.broker.port import Broker, Placed, PublishOptions
 from realtime.testing.ledger_kit import eventually
 from realtime.types import (
     Channel,
@@ -26,6 +26,7 @@ from realtime.types import (
 
 CHAT = Channel("chat:42")
 END = Channel("test:end")
+LOCAL = PublishOptions(local=True)
 
 
 class Brokers(Protocol):
@@ -83,6 +84,17 @@ class BrokerContract:
             assert sorted(each.on()) == [b'"hello"', b'"world"']
         await received[3].until_end()
         assert received[3].on() == []
+
+    async def test_what_can_travel_is_not_local(self, brokers: Brokers) -> None:
+        """Asking for local delivery, should all else fail, changes nothing else."""
+        here, there = Received(await brokers.open()), Received(await brokers.open())
+        for each in (here, there):
+            await each.broker.subscribe(CHAT)
+        publication = Publication(CHAT, JSONText(b"1"))
+        assert await here.broker.publish(publication, LOCAL) == Placed()
+        for each in (here, there):
+            await each.until_end()
+            assert each.on() == [b"1"]
 
     async def test_a_publication_arrives_as_it_was(self, brokers: Brokers) -> None:
         """All but a position of its own arrives unchanged, whatever the size."""

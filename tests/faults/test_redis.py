@@ -180,7 +180,10 @@ def test_what_is_acknowledged_survives(
 def test_commands_are_answered_while_redis_is_away(
     node: NodeProcess, valkey: ValkeyServer
 ) -> None:
-    """Each is refused as unavailable, in time; the connection stays and is good."""
+    """
+    Each is refused as unavailable, in time, or done here alone; the connection stays
+    and is good.
+    """
     with Client(node.ws_url) as early, Client(node.ws_url) as late:
         early.hello(token=None, device="early", secret="0123456789abcdef")
         with valkey.paused():
@@ -189,8 +192,9 @@ def test_commands_are_answered_while_redis_is_away(
             errors = [
                 late.ask("hello", device="late", secret="0123456789abcdef"),
                 early.ask("subscribe", channel="chat:a"),
-                early.ask("publish", channel="chat:a", data=1),
+                early.ask("publish", channel="chat:a", data=1, idempotency_key="a"),
             ]
+            published = early.ask("publish", channel="chat:a", data=1)
             taken_s = time.monotonic() - started
             answer = HTTP.get(f"{node.url}/readyz")
         eventually(lambda: is_ready(node), "readiness turns green")
@@ -199,6 +203,7 @@ def test_commands_are_answered_while_redis_is_away(
         early.ask("publish", channel="chat:a", data=1)
 
     assert [one["name"] for one in errors] == ["unavailable"] * 3
+    assert published == {"type": "published", "id": 7, "local": True}
     assert all(one["retry_after_s"] > 0 for one in errors)
     assert taken_s < 10 * TIMEOUT_S
     assert answer.json()["checks"]["broker"] != "ok"

@@ -78,6 +78,17 @@ async def test_a_publication_says_where_it_is() -> None:
         assert await publishing == Published(Position(9, "e"), "duplicate")
 
 
+async def test_what_only_neighbours_were_given_is_told() -> None:
+    """Of what has no key, which a server alone may deliver."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        publishing = asyncio.ensure_future(client.publish("chat:lobby", 1, retry_s=0))
+        command = await conversation.receive("publish")
+        assert "idempotency_key" not in command
+        await conversation.send("published", id=command["id"], local=True)
+        assert await publishing == Published(local=True)
+
+
 async def test_every_publication_has_a_key_of_its_own() -> None:
     """So that the server knows it again, and does not take another one for it."""
     async with scene() as it:

@@ -10,7 +10,7 @@ import pytest
 from realtime.adapters.broker.port import PLAIN, Keep, Placed, PublishOptions
 from realtime.adapters.broker.redis import RedisBroker
 from realtime.errors import BrokerUnavailable
-from realtime.testing.contracts_broker import CHAT, Received
+from realtime.testing.contracts_broker import CHAT, LOCAL, Received
 from realtime.testing.ledger_kit import eventually
 from realtime.testing.servers import ValkeyServer
 from realtime.types import Channel, ConnectionId, JSONText, Publication
@@ -18,7 +18,6 @@ from tests.adapters.conftest import MakeLink, MakePubSub
 
 pytestmark = pytest.mark.anyio
 
-LOCAL = PublishOptions(local=True)
 TIMEOUT_S = 0.3
 
 Make = Callable[[], RedisBroker]
