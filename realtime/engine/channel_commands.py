@@ -142,6 +142,7 @@ def _tell(
             joined.recovered,
             joined.publications,
             flow.skips,
+            joined.tags,
         )
     )
 

@@ -11,7 +11,7 @@ nor, by whoever called, before it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime.adapters.broker.port import Broker
@@ -51,6 +51,7 @@ class Subscription:
     """
     What the subscriber is told: the canonical name, its number, the current value.
 
+    ``tags`` are those of the publication whose data is the current value.
     Of a channel with a history also where it begins (``position``); ``recovered`` and
     ``publications`` answer what it asked to have *since*.
     """
@@ -61,6 +62,7 @@ class Subscription:
     position: Position | None = None
     recovered: bool | None = None
     publications: Sequence[Publication] = ()
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +242,15 @@ class Subscriptions:
             outcome = "recovered" if entry.recovered else "lost"
             self._metrics.recoveries.labels(outcome).inc()
         topic = self._hub.join(channel, subscriber, flow, entry.position.offset)
-        data = _shown(entry, flow)
+        latest = _shown(entry, flow)
         return Subscription(
-            channel, topic.number, data, entry.position, entry.recovered, missed
+            channel,
+            topic.number,
+            None if latest is None else latest.data,
+            entry.position,
+            entry.recovered,
+            missed,
+            None if latest is None else latest.tags,
         )
 
     async def _acquire(self, channel: Channel, definition: NamespaceDefinition) -> None:
@@ -312,10 +320,10 @@ class Subscriptions:
         return delivered
 
 
-def _shown(entry: Entry, flow: Flow) -> JSONText | None:
-    """Return the last value, if it was asked for and is for this subscriber."""
+def _shown(entry: Entry, flow: Flow) -> Publication | None:
+    """Return the last publication, if it was asked for and is for this subscriber."""
     latest = entry.latest
     if latest is None or not flow.admits(latest):
         return None
     assert latest.kind is PublicationKind.MESSAGE
-    return latest.data
+    return latest

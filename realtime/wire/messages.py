@@ -219,7 +219,8 @@ class SlowDown:
 class Subscribed:
     """
     ``number`` names the channel in pushes; ``data`` is a live channel's current value,
-    or the last publication of a channel that keeps its last value.
+    or the last publication of a channel that keeps its last value; then ``tags`` are
+    its tags.
 
     ``position`` (on the wire: ``offset`` and ``epoch``) is told of channels with a
     history: what comes next begins after it. ``recovered`` answers ``since``: true, and
@@ -235,6 +236,7 @@ class Subscribed:
     recovered: bool | None = None
     publications: Sequence[Publication] = ()
     skips: bool = False
+    tags: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,9 @@ def _plain(message: Reply | _Part, embed: Embed) -> dict[str, object]:
                 plain |= _plain_error(value)
             case Limits():
                 plain[name] = _plain(value, embed)
+            case Mapping():
+                if value:
+                    plain[name] = dict(value)
             case _:
                 assert isinstance(value, Sequence)
                 if value or default is MISSING:

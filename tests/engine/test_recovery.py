@@ -314,6 +314,37 @@ async def test_the_last_value_is_in_the_reply() -> None:
         assert (first["data"], second["data"]) == (5, 6)
 
 
+async def test_the_last_value_comes_with_its_tags() -> None:
+    """On the node that it came through, and on one that reads it."""
+    async with cluster() as (nodes, _):
+        price = Channel("price:x")
+        client = await guest(nodes[0])
+        tags = {"symbol": "ETH"}
+        await client.say("publish", id=9, channel=price, data=5, tags=tags)
+        told = [(await subscriber(node, price))[1] for node in nodes]
+        await publish(nodes[0], 6, channel=price)
+        _, plain = await subscriber(nodes[1], price)
+
+        assert [(one["data"], one["tags"]) for one in told] == [(5, tags)] * 2
+        assert (plain["data"], "tags" in plain) == (6, False)
+
+
+async def test_a_filter_is_for_the_last_value_too() -> None:
+    """Who wants another symbol is told neither its data nor its tags."""
+    async with cluster(1) as ([node], _):
+        price = Channel("price:x")
+        client = await guest(node)
+        tags = {"symbol": "ETH"}
+        await client.say("publish", id=9, channel=price, data=5, tags=tags)
+        wanted = {name: {"tag": "symbol", "eq": name} for name in ("ETH", "BTC")}
+        _, eth = await subscriber(node, price, filter=wanted["ETH"])
+        _, btc = await subscriber(node, price, filter=wanted["BTC"])
+
+        assert (eth["data"], eth["tags"]) == (5, tags)
+        assert btc.keys() & {"data", "tags"} == set()
+        assert btc["offset"] == 1
+
+
 async def test_there_may_be_no_last_value() -> None:
     """Then there are no data."""
     async with cluster(1) as ([node], _):

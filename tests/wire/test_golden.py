@@ -222,6 +222,15 @@ REPLIES: dict[str, Reply] = {
         Position(731, "a81c"),
         skips=True,
     ),
+    "subscribed_last_value_tags": Subscribed(
+        PRICES,
+        9,
+        8,
+        JSONText(b'{"price":67012.5}'),
+        Position(731, "a81c"),
+        skips=True,
+        tags={"symbol": "BTC"},
+    ),
     "recovering": Recovering(ROOM, Position(59, EPOCH), MISSED, 3),
     "unsubscribed": Unsubscribed(LIKES, 4),
     "unsubscribed_by_server": Unsubscribed(

@@ -130,6 +130,16 @@ def test_lists_that_are_the_answer_are_told_when_empty(none: list[Publication]) 
     assert "publications" not in said(subscribed)
 
 
+@pytest.mark.parametrize("none", [None, {}])
+def test_tags_are_left_out_if_there_are_none(none: dict[str, str] | None) -> None:
+    """As they are in a push."""
+    channel, data = Channel("chat:a"), json_text(1)
+    tagged = Subscribed(channel, 7, data=data, tags={"symbol": "BTC"})
+
+    assert said(tagged)["tags"] == {"symbol": "BTC"}
+    assert "tags" not in said(Subscribed(channel, 7, data=data, tags=none))
+
+
 def test_facts_that_may_be_unknown_are_told_when_false() -> None:
     """Only a default is left out: `skips` has one, `recovered` has none but unknown."""
     channel = Channel("chat:a")

@@ -148,7 +148,8 @@ class Channel:
         if reply.data is not None and self.name.startswith(LIVE):
             self._show(Message(reply.data), size, snapshot=True)
         elif reply.data is not None:  # the last message of all
-            self._hand_out(Message(reply.data, reply.position), size)
+            last = Message(reply.data, reply.position, reply.tags)
+            self._hand_out(last, size)
 
     def recovering(self, reply: Recovering, size: int) -> bool:
         """Take a part of what was missed; whether that was any progress."""

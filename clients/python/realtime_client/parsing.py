@@ -190,6 +190,7 @@ def _subscribed(fields: _Fields) -> Subscribed:
         fields.truth_or_none("recovered"),
         fields.listed("publications", _publication),
         fields.truth("skips"),
+        fields.tags(),
     )
 
 

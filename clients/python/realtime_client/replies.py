@@ -56,7 +56,7 @@ class Publication:
 class Subscribed:
     """
     *number* names the channel in pushes; *data* is a live channel's value, or the last
-    message of a channel that keeps it.
+    message of a channel that keeps it, which has these *tags*.
 
     What is pushed begins after *position*; *publications* lie before it, and after what
     was asked for: all of them if *recovered*.
@@ -70,6 +70,7 @@ class Subscribed:
     recovered: bool | None = None
     publications: tuple[Publication, ...] = ()
     skips: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,17 @@ async def test_the_first_subscription_shows_the_last_value() -> None:
         assert unread(chat) == [Message({"BTC": 1}, Position(5, "e"))]
 
 
+async def test_the_last_value_has_its_tags() -> None:
+    """They say whose value it is."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        subscribing = asyncio.ensure_future(client.subscribe(CHAT))
+        await conversation.confirm(3, 67012.5, tags={"symbol": "BTC"}, **at(5))
+        chat = await subscribing
+        last = Message(67012.5, Position(5, "e"), {"symbol": "BTC"})
+        assert unread(chat) == [last]
+
+
 # -- on a live connection --------------------------------------------------------------
 
 

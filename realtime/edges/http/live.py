@@ -252,7 +252,7 @@ class EventStream(Response):
         self._paged.pop(channel, None)
         self._joined.append(joined.channel)
         if joined.data is not None:
-            first = Publication(joined.channel, joined.data)
+            first = Publication(joined.channel, joined.data, tags=joined.tags)
             frame = PreparedPush(joined.number, first).frame(FrameKey.SSE)
             reader.push_latest(joined.number, frame)
         if joined.position is not None:

@@ -69,6 +69,7 @@ NAMESPACES = (
     NamespaceDefinition("news", Rule.USER, Rule.TOKEN),
     NamespaceDefinition("lobby", Rule.ANYONE, Rule.ANYONE),
     NamespaceDefinition("log", Rule.ANYONE, Rule.TOKEN, history_size=5),
+    NamespaceDefinition("quote", Rule.ANYONE, history_size=1, last_value=True),
     NamespaceDefinition("prices", Rule.ANYONE, Rule.TOKEN, conflate_s=1.0),
     NamespaceDefinition("room", Rule.ANYONE, presence=True, join_leave=True),
 )

@@ -56,6 +56,20 @@ async def test_a_stream_says_where_it_begins_and_goes_on(world: World) -> None:
     ]
 
 
+async def test_a_stream_begins_with_the_last_value_and_its_tags(world: World) -> None:
+    """As on a socket, they say whose value it is."""
+    body = {"channel": "quote:a", "data": 67012.5, "tags": {"symbol": "BTC"}}
+    await world.post("/v1/publish", body, KEY)
+    stream = await watch(world, "channel=quote:a")
+
+    [pushed] = [
+        orjson.loads(line.removeprefix("data: "))
+        for line in stream.body.decode().splitlines()
+        if line.startswith("data: ")
+    ]
+    assert (pushed["data"], pushed["tags"]) == (67012.5, {"symbol": "BTC"})
+
+
 async def test_a_browser_that_comes_back_gets_what_it_missed(world: World) -> None:
     """It sends the last id back by itself; it counts more than the address."""
     epoch = (await publish(world, 1, 2, 3))["epoch"]
