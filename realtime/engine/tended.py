@@ -34,6 +34,10 @@ Room = Callable[[], int]
 MAX_TRIES = 20
 """Reads after which somebody who wants to enter is sent away, to come again."""
 
+MAX_NARROW = 8
+MIN_PAGE_BYTES = 2 * 1024
+"""Of what is read at once where larger pages do not come through in time."""
+
 
 class Memory:
     """Bounds what all streams of a node remember together."""
@@ -83,6 +87,7 @@ class Tended:
     """See the module. *holders* is counted by whoever keeps it."""
 
     __slots__ = (
+        "_narrow",
         "_reader",
         "_tools",
         "_waiting",
@@ -100,6 +105,7 @@ class Tended:
         self._tools = tools
         self._waiting: dict[asyncio.Future[Unavailable | None], Want] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._narrow = 0  # times that a page is halved: large ones came too late
 
     def receive(self, publication: Publication) -> None:
         """Take what the broker brings."""
@@ -173,6 +179,7 @@ class Tended:
                     found = await self._look_up(read)
                 except Unavailable as exc:
                     failures += 1
+                    self._narrow = min(self._narrow + 2, MAX_NARROW)
                     self._wake(exc)
                     if not self.stream.behind:
                         break
@@ -180,6 +187,7 @@ class Tended:
                     await self._tools.clock.sleep(delay_s)
                 else:
                     failures = 0
+                    self._narrow = max(self._narrow - 1, 0)
                     self._merge(read, found)
                     self._wake()
                     await asyncio.sleep(0)  # those who waited look, and wait again
@@ -194,7 +202,10 @@ class Tended:
     async def _look_up(self, read: Read) -> Found:
         bounds, latest = self._tools.bounds, read.reason is Reason.LATEST
         limit = {Reason.TOP: 0, Reason.LATEST: 1}.get(read.reason, bounds.page)
-        query = HistoryQuery(read.since, limit, latest, bounds.page_bytes)
+        page_bytes = bounds.page_bytes
+        if self._narrow:
+            page_bytes = max(page_bytes >> self._narrow, MIN_PAGE_BYTES)
+        query = HistoryQuery(read.since, limit, latest, page_bytes)
         self._tools.metrics.history_reads.labels(read.reason.value).inc()
         found = await self._tools.broker.history(self.channel, query, self.keep)
         return Found(found.publications, found.top, found.complete, found.more)

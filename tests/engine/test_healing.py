@@ -58,6 +58,31 @@ class Gate:
         return found
 
 
+class Narrow(Gate):
+    """Fails reads of many bytes, as a link does that is too slow for them."""
+
+    async def history(
+        self, channel: Channel, query: HistoryQuery, keep: Keep
+    ) -> History:
+        """Answer small pages only."""
+        self.error = BrokerUnavailable("late") if query.max_bytes > 10_000 else None
+        return await super().history(channel, query, keep)
+
+
+async def test_pages_shrink_until_they_come_through() -> None:
+    """A node on a slow link is not stuck with pages that never arrive in time."""
+    async with cluster() as ([one, two], shared):
+        reader, _ = await subscriber(two)
+        gate = Narrow(two)
+        gate.open.set()
+        with deaf(two):
+            await publish(one, 1, 2)
+        await publish(one, 3)
+        for _ in range(60):
+            await shared.clock.elapse(1)
+        assert data(reader.take()) == [1, 2, 3]
+
+
 async def test_a_gap_is_filled_before_what_follows_it() -> None:
     """One read for all subscribers of the node."""
     async with cluster() as ([one, two], _):
