@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,8 +27,9 @@ DESCRIPTION = """\
 Print a signed token. Without --secret-file or --private-key it is signed with the HMAC
 secret of the configuration, whose issuer and audience are filled in as well.
 
-In --subscribe, --publish and --track, * stands for any run of characters; each may be
-given several times. Quote it, or the shell will take it for file names.
+In --subscribe, --publish, --track, --history and --members, * stands for any run of
+characters; each may be given several times. Quote it, or the shell will take it for
+file names.
 """
 
 EPILOG = """\
@@ -45,6 +47,8 @@ VERBS = {
     "subscribe": "channels that may be subscribed",
     "publish": "channels that may be published to",
     "track": "events that may be sent",
+    "history": "channels whose history may be read",
+    "members": "channels whose members may be asked for",
 }
 
 
@@ -65,6 +69,9 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument(
             f"--{verb}", metavar="PATTERN", action="append", default=[], help=what
         )
+    parser.add_argument(
+        "--info", metavar="JSON", help="what members of a channel are told of the user"
+    )
     parser.add_argument(
         "--expires",
         metavar="DURATION",
@@ -164,5 +171,16 @@ def _claims(
         claims["iss"] = settings.issuer
     if settings.audience is not None:
         claims["aud"] = settings.audience
-    grants = {verb: getattr(args, verb) for verb in VERBS if getattr(args, verb)}
+    grants: dict[str, Any] = {
+        verb: getattr(args, verb) for verb in VERBS if getattr(args, verb)
+    }
+    if args.info is not None:
+        grants["info"] = _info(args.info)
     return {**claims, "realtime": grants} if grants else claims
+
+
+def _info(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise ConfigError("--info", f"must be JSON, not {text!r}: {exc}") from None

@@ -107,3 +107,24 @@ def test_what_would_be_refused_is_not_printed(place, capsys, arguments, told):
     assert told in err
     assert err.count("\n") == 1
     assert SECRET not in err
+
+
+def test_history_members_and_info_are_granted(configured, capsys):
+    """As the claims of the same names, of which info is JSON."""
+    text = printed(
+        capsys,
+        *("--user", "ann", "--history", "chat:*", "--members", "room:*"),
+        *("--info", '{"name": "Ann"}'),
+    )
+    claims = jwt.decode(text, options={"verify_signature": False})
+    assert claims["realtime"] == {
+        "history": ["chat:*"],
+        "members": ["room:*"],
+        "info": {"name": "Ann"},
+    }
+
+
+def test_info_that_is_no_json_is_refused(configured, capsys):
+    """Naming the option."""
+    assert main(["token", "--user", "ann", "--info", "{name"]) == 2
+    assert "--info: must be JSON" in capsys.readouterr().err
