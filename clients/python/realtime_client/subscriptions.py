@@ -219,9 +219,8 @@ class Subscriptions:
             if channel.canonical == reply.channel:
                 reason = reply.reason or "the server has ended the subscription"
                 code = reply.code or 0
-                self._fail(
-                    channel, CommandError(code, "unsubscribed", Retry.NEVER, reason)
-                )
+                name = "ended_by_backend" if code == 120 else "unsubscribed"
+                self._fail(channel, CommandError(code, name, Retry.NEVER, reason))
 
     def push(self, push: ChannelPush, size: int) -> None:
         """Hand a push of *size* bytes to the readers; unknown numbers pass."""

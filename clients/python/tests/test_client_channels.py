@@ -188,6 +188,18 @@ async def test_the_server_ends_a_subscription() -> None:
             await anext(watch)
 
 
+async def test_what_the_backend_ends_has_the_name_of_the_catalogue() -> None:
+    """Code 120 is ended_by_backend."""
+    async with scene() as it:
+        client, conversation = await it.online()
+        watch = client.watch(LIKES)
+        await conversation.confirm(3)
+        fields = {"channel": LIKES, "code": 120, "reason": "moderated"}
+        await conversation.send("unsubscribed", **fields)
+        with pytest.raises(CommandError, match="ended_by_backend"):
+            await anext(watch)
+
+
 async def test_a_slow_reader_is_told_of_what_it_missed() -> None:
     """By a notice and a count."""
     async with scene() as it:
