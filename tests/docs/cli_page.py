@@ -111,7 +111,7 @@ def _usage(name: str, parser: argparse.ArgumentParser) -> str:
 
 def _positional(action: argparse.Action) -> str:
     name = action.dest.upper()
-    shapes = {"+": f"{name} ...", "*": f"[{name} ...]"}
+    shapes = {"+": f"{name} ...", "*": f"[{name} ...]", "?": f"[{name}]"}
     return shapes.get(str(action.nargs), name)
 
 
