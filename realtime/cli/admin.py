@@ -21,6 +21,9 @@ Row = Mapping[str, Any]
 
 PAGE = 1_000
 
+IDS = frozenset({"connection", "node"})
+"""Fields that are copied into other commands, so they are never cut."""
+
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say whom an order is about."""
@@ -116,10 +119,19 @@ def show(rows: Sequence[Row], columns: Mapping[str, str], nothing: str) -> None:
     table = Table(box=None, pad_edge=False)
     for heading, field in columns.items():
         right = any(_is_number(row.get(field)) for row in rows)
-        table.add_column(heading, justify="right" if right else "left")
+        table.add_column(
+            heading,
+            justify="right" if right else "left",
+            no_wrap=field in IDS,
+            min_width=_longest(rows, field) if field in IDS else None,
+        )
     for row in rows:
         table.add_row(*_cells(row, columns.values()))
     console.print(table)
+
+
+def _longest(rows: Sequence[Row], field: str) -> int:
+    return max(len(str(row.get(field, ""))) for row in rows)
 
 
 def _cells(row: Row, fields: Iterable[str]) -> Iterable[str]:
