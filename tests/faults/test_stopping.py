@@ -249,6 +249,15 @@ async def _hurries(node: NodeProcess) -> tuple[float, list[End]]:
         return took_s, await ends(guests)
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Let servers heed SIGHUP, although these tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_with_a_few_tabs_open_it_ends_at_once(
     folder: Path, number: signal.Signals
