@@ -141,6 +141,8 @@ def _cells(row: Row, fields: Iterable[str]) -> Iterable[str]:
             yield "" if value is None else moment(value)
         elif isinstance(value, bool):
             yield "yes" if value else "no"
+        elif isinstance(value, dict | list):
+            yield orjson.dumps(value).decode()
         else:
             yield "" if value is None else str(value)
 
