@@ -205,9 +205,8 @@ def _revoke(name: str, whose: str, more: Json) -> Json:
     )
 
 
-def _list_paths(facts: Facts) -> Json:
-    key: Json = {"security": security(facts, "key")}
-    channels = operation(
+def _channels(key: Json) -> Json:
+    return operation(
         "channels",
         "orders",
         "Channels with subscribers",
@@ -224,7 +223,10 @@ def _list_paths(facts: Facts) -> Json:
         ],
         **key,
     )
-    blocks = operation(
+
+
+def _blocks(key: Json) -> Json:
+    return operation(
         "blocks",
         "orders",
         "Who is blocked",
@@ -236,6 +238,10 @@ def _list_paths(facts: Facts) -> Json:
         ],
         **key,
     )
+
+
+def _list_paths(facts: Facts) -> Json:
+    key: Json = {"security": security(facts, "key")}
     nodes = operation(
         "nodes",
         "orders",
@@ -251,7 +257,7 @@ def _list_paths(facts: Facts) -> Json:
                 "unrevoke_all", "everybody's revocation", "Unrevoked", key
             ),
         },
-        "/v1/channels": {"get": channels},
-        "/v1/blocks": {"get": blocks},
+        "/v1/channels": {"get": _channels(key)},
+        "/v1/blocks": {"get": _blocks(key)},
         "/v1/nodes": {"get": nodes},
     }
