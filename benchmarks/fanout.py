@@ -46,13 +46,14 @@ from common.audience import (
     LiveAudience,
     attend,
 )
-from common.children import Child
 from common.floor import floor
 from common.layers import WAYS, serve_layers
-from common.machine import cpu_us
-from common.nodes import pid_of, serving
 from common.program import main, new_parser
-from common.report import Turns, number, print_table, ratio, say, spread
+
+from realtime.bench.children import Child
+from realtime.bench.local import pid_of, serving
+from realtime.bench.machine import cpu_us
+from realtime.bench.report import Turns, number, print_table, ratio, say, spread
 
 CONFIG = f"""
 [ledger]

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 import argparse
 
-from common.children import Child
 from common.flows import FLOWS, attend_flows, serve_flows
-from common.machine import cpu_us
 from common.program import main, new_parser
-from common.report import Turns, number, print_table, ratio, say
+
+from realtime.bench.children import Child
+from realtime.bench.machine import cpu_us
+from realtime.bench.report import Turns, number, print_table, ratio, say
 
 DIRECT = "direct"
 

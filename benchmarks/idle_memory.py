@@ -31,14 +31,15 @@ from multiprocessing.connection import Connection
 
 import jwt
 import orjson
-from common.children import Child, answer_with
-from common.machine import private_kib, raise_file_limit
-from common.nodes import SECRET, pid_of, serving, token
 from common.program import main, new_parser
-from common.report import number, print_table, ratio, say
-from common.sockets import HOST, Script, hello, open_sessions, subscribe
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+from realtime.bench.children import Child, answer_with
+from realtime.bench.local import SECRET, pid_of, serving, token
+from realtime.bench.machine import private_kib, raise_file_limit
+from realtime.bench.report import number, print_table, ratio, say
+from realtime.bench.sockets import HOST, Script, hello, open_sessions, subscribe
 
 CONFIG = """
 [counters.likes]

@@ -40,15 +40,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import redis
-from common.children import Child, answer_with
 from common.devices import ECHO_BYTES, FRAME_BYTES, POSTS, Devices, EchoDevices, track
 from common.floor import floor
-from common.machine import cpu_us
-from common.nodes import pid_of, serving
 from common.program import main, new_parser
-from common.report import Turns, number, print_table, ratio, say, spread
 from common.watchers import watch
 
+from realtime.bench.children import Child, answer_with
+from realtime.bench.local import pid_of, serving
+from realtime.bench.machine import cpu_us
+from realtime.bench.report import Turns, number, print_table, ratio, say, spread
 from realtime.testing.servers import HOST, ValkeyServer
 
 CONFIG = """
@@ -133,7 +133,7 @@ def _node(
 
 
 def write_directly(pipe: Connection, port: int) -> None:
-    """Count as one does without a server between; see ``common.children``."""
+    """Count as one does without a server between; see ``realtime.bench.children``."""
     with redis.Redis(HOST, port) as client:
 
         def write(events: int) -> int:

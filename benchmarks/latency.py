@@ -32,14 +32,14 @@ from array import array
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from common.children import Child
 from common.devices import ECHO_BYTES, FRAME_BYTES, EchoDevices, track
 from common.floor import floor
-from common.nodes import serving
 from common.program import main, new_parser
-from common.report import number, percentile, print_table, say, spread
 from common.screens import COUNTER, EVENT, show
 
+from realtime.bench.children import Child
+from realtime.bench.local import serving
+from realtime.bench.report import number, percentile, print_table, say, spread
 from realtime.testing.servers import ValkeyServer
 
 TICK_MS = 100.0

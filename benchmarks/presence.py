@@ -29,12 +29,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 
 from common.program import main, new_parser
-from common.report import Turns, number, print_table, ratio, say
 
 from realtime.adapters.presence.cursor import write_cursor
 from realtime.adapters.presence.port import mark_of
 from realtime.adapters.presence.redis import RedisPresence
 from realtime.adapters.redis.client import RedisLink
+from realtime.bench.report import Turns, number, print_table, ratio, say
 from realtime.settings import RedisSettings
 from realtime.testing.servers import ValkeyServer
 from realtime.types import Channel, ConnectionId, JSONText, Member, NodeId, UserId

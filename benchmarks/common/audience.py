@@ -15,10 +15,10 @@ from multiprocessing.connection import Connection
 
 import orjson
 
-from common.children import answer_with
-from common.frames import client_frame, message
-from common.nodes import token
-from common.sockets import (
+from realtime.bench.children import answer_with
+from realtime.bench.frames import client_frame, message
+from realtime.bench.local import token
+from realtime.bench.sockets import (
     PATIENCE_S,
     READ_BYTES,
     Reader,
@@ -199,7 +199,7 @@ def _session(channel: str) -> Script:
 
 
 def attend(pipe: Connection, kind: type[Audience], port: int, count: int) -> None:
-    """Be the audience, in a process of its own; see ``common.children``."""
+    """Be the audience, in a process of its own; see ``realtime.bench.children``."""
     audience = kind(port, count)
     pipe.send("ready")
 

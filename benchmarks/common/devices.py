@@ -16,10 +16,10 @@ from multiprocessing.connection import Connection
 
 import orjson
 
-from common.children import answer_with
-from common.frames import client_frame
-from common.nodes import token
-from common.sockets import (
+from realtime.bench.children import answer_with
+from realtime.bench.frames import client_frame
+from realtime.bench.local import token
+from realtime.bench.sockets import (
     PATIENCE_S,
     READ_BYTES,
     Reader,
@@ -199,7 +199,7 @@ class EchoDevices(Devices):
 def track(
     pipe: Connection, kind: type[Devices], port: int, count: int, batch: int
 ) -> None:
-    """Be the devices, in a process of their own; see ``common.children``."""
+    """Be the devices, in a process of their own; see ``realtime.bench.children``."""
     devices = kind(port, count, batch)
     pipe.send("ready")
 

@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
-from common.children import answer_with
-from common.frames import client_frame
-from common.sockets import READ_BYTES, Reader, Socket, open_sessions
+from realtime.bench.children import answer_with
+from realtime.bench.frames import client_frame
+from realtime.bench.sockets import READ_BYTES, Reader, Socket, open_sessions
 from realtime.core.filters import compile_filter
 from realtime.core.flow import DIRECT, Flow
 from realtime.engine.hub import Hub

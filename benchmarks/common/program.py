@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from common.machine import describe_machine, raise_file_limit
-from common.report import say
+from realtime.bench.machine import describe_machine, raise_file_limit
+from realtime.bench.report import say
 
 LIMIT_S = 1800
 

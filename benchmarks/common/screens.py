@@ -12,10 +12,17 @@ import time
 from array import array
 from multiprocessing.connection import Connection
 
-from common.children import answer_with
-from common.frames import client_frame
-from common.nodes import token
-from common.sockets import PATIENCE_S, Reader, Socket, hello, open_sessions, subscribe
+from realtime.bench.children import answer_with
+from realtime.bench.frames import client_frame
+from realtime.bench.local import token
+from realtime.bench.sockets import (
+    PATIENCE_S,
+    Reader,
+    Socket,
+    hello,
+    open_sessions,
+    subscribe,
+)
 
 EVENT = "like"
 COUNTER = "likes"
@@ -95,7 +102,7 @@ class Screens:
 def show(
     pipe: Connection, device_port: int, watcher_port: int, devices: int, watchers: int
 ) -> None:
-    """Be all of them, in a process of its own; see ``common.children``."""
+    """Be all of them, in a process of its own; see ``realtime.bench.children``."""
     screens = Screens(device_port, watcher_port, devices, watchers)
     pipe.send("ready")
 

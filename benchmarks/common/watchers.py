@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from multiprocessing.connection import Connection
 
-from common.nodes import token
-from common.sockets import READ_BYTES, Reader, hello, open_sessions, subscribe
+from realtime.bench.local import token
+from realtime.bench.sockets import READ_BYTES, Reader, hello, open_sessions, subscribe
 
 
 def watch(pipe: Connection, port: int, channels: list[str]) -> None:

@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from common.frames import JSON_V1, message, take_payloads, upgrade_request
+from realtime.bench.frames import JSON_V1, message, take_payloads, upgrade_request
 
 HOST = "127.0.0.1"
 PER_SOURCE = 20_000  # connections from one source address; there are 28,000 ports

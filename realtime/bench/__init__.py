@@ -1,0 +1,1 @@
+"""The load-tester's kit: many clients from few processes, and what they found."""
