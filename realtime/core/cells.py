@@ -37,6 +37,20 @@ class CellKey(NamedTuple):
     dims: str
 
 
+class Cells:
+    """
+    All the cells to which one event of one counter adds: one of each grain.
+
+    There is one object for many events, so it is looked up and counted by identity,
+    which costs nothing. Two objects may still hold the same keys.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[CellKey, ...]) -> None:
+        self.keys = keys
+
+
 @hot_value
 class ShardCell:
     """

@@ -8,11 +8,12 @@ decision is made against the mark, atomically with the additions (design: sectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from zlib import crc32
 
-from realtime.core.cells import CellKey, Delta
+from realtime.core.cells import CellKey, Cells, Delta
 from realtime.types import DeviceId, hot_value
 
 
@@ -27,13 +28,15 @@ class Verdict(Enum):
     GAP = "gap"  # numbers before it are missing: nothing was added
 
 
-@hot_value
+@dataclass(slots=True, eq=False)
 class SubBatch:
     """
     The consecutive numbers ``first..last`` of one device and what they add.
 
-    Rejected and lost numbers are covered but add nothing. ``mark_ttl_s`` is how long
-    the mark outlives this commit.
+    That is ``deltas``, and beside them 1 to each of ``cells``, which may be named
+    often: once for every event that a counter counts (``core.totals`` adds all of it
+    up). Rejected and lost numbers are covered but add nothing. ``mark_ttl_s`` is how
+    long the mark outlives this commit. It does not change once a ledger has it.
     """
 
     device: DeviceId
@@ -41,6 +44,7 @@ class SubBatch:
     last: int
     deltas: Mapping[CellKey, Delta]
     mark_ttl_s: float
+    cells: Sequence[Cells] = ()
 
 
 @hot_value

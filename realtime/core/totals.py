@@ -7,9 +7,11 @@ know which of them added what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
-from realtime.core.cells import CellKey, Delta
+from realtime.core.cells import CellKey, Cells, Delta
 from realtime.core.counters import CounterSet
 from realtime.core.ledger import SubBatch
 
@@ -22,14 +24,29 @@ def total(batches: Iterable[SubBatch], counters: CounterSet) -> Mapping[CellKey,
     kept there, as ``CounterSet.merge`` does.
     """
     totals: dict[CellKey, Delta] = {}
+    counted: list[Sequence[Cells]] = []
     for batch in batches:
-        if not totals:
-            totals.update(batch.deltas)
-            continue
-        for key, delta in batch.deltas.items():
-            known = totals.get(key)
-            if known is None:
-                totals[key] = delta
-            else:
-                totals[key] = counters.merge(key.counter, known, delta)
+        if batch.cells:
+            counted.append(batch.cells)
+        if batch.deltas:
+            _merge(batch.deltas, totals, counters)
+    # Hot: once per event and counter, so it is done in C, and by identity.
+    for cells, times in Counter(chain.from_iterable(counted)).items():
+        _merge(dict.fromkeys(cells.keys, (times,)), totals, counters)
     return totals
+
+
+def _merge(
+    deltas: Mapping[CellKey, Delta],
+    totals: dict[CellKey, Delta],
+    counters: CounterSet,
+) -> None:
+    if not totals:
+        totals.update(deltas)
+        return
+    for key, delta in deltas.items():
+        known = totals.get(key)
+        if known is None:
+            totals[key] = delta
+        else:
+            totals[key] = counters.merge(key.counter, known, delta)

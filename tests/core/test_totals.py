@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.core.cells import Cells
 from realtime.core.ledger import SubBatch
 from realtime.core.totals import total
-from realtime.testing.ledger_kit import COUNTERS, key, sub
+from realtime.testing.ledger_kit import COUNTERS, TTL_S, key, sub
+from realtime.types import DeviceId
 
 
 def test_each_cell_is_added_to_once() -> None:
@@ -32,6 +34,22 @@ def test_nothing_adds_nothing() -> None:
     """Neither no sub-batches nor empty ones add to any cell."""
     assert dict(total([], COUNTERS)) == {}
     assert dict(total([sub("a", 1, 9, {}), sub("b", 1, 1, {})], COUNTERS)) == {}
+
+
+def test_cells_that_are_named_often_count_as_often() -> None:
+    """Each mention of cells adds 1 to each of them, beside what deltas add."""
+    both = Cells((key("count"), key("few-count")))
+    same, other = Cells((key("count"),)), Cells((key("count", "2"),))
+    phone, tablet = DeviceId("phone"), DeviceId("tablet")
+    batches = [
+        SubBatch(phone, 1, 3, {key("count"): (5,)}, TTL_S, [both, other, both]),
+        SubBatch(tablet, 1, 2, {}, TTL_S, [same, both]),
+    ]
+    assert dict(total(batches, COUNTERS)) == {
+        key("count"): (9,),
+        key("few-count"): (3,),
+        key("count", "2"): (1,),
+    }
 
 
 def test_batches_stay_as_they_are() -> None:
