@@ -12,7 +12,7 @@ from typing import Final
 
 from realtime.wire.codecs import JSON, MSGPACK, Codec
 from realtime.wire.dialect import Dialect
-from realtime.wire.frames import FrameKey, Opcode, server_frame
+from realtime.wire.frames import FrameKey, Opcode, deflated, server_frame
 from realtime.wire.messages import Command, Reply
 from realtime.wire.native_decode import to_command
 from realtime.wire.native_encode import from_reply
@@ -40,6 +40,25 @@ class NativeDialect:
         return server_frame(self.opcode, self.encode(message))
 
 
+class DeflatingDialect(NativeDialect):
+    """
+    The same for those who have agreed to compression (RFC 7692).
+
+    A push is compressed once for all of them; a reply is for one client alone, so only
+    those are compressed that are large, such as the pages of a history.
+    """
+
+    __slots__ = ()
+
+    def frame(self, message: Reply) -> bytes:
+        """Return the complete WebSocket frame of *message*."""
+        frame = NativeDialect.frame(self, message)
+        return frame if len(frame) < MIN_REPLY_BYTES else deflated(frame)
+
+
+MIN_REPLY_BYTES = 1024
+"""Smaller replies fit into one packet of the network, compressed or not."""
+
 JSON_V1: Final = NativeDialect("realtime.v1.json", JSON, Opcode.TEXT, FrameKey.JSON)
 MSGPACK_V1: Final = NativeDialect(
     "realtime.v1.msgpack", MSGPACK, Opcode.BINARY, FrameKey.MSGPACK
@@ -49,3 +68,14 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     dialect.name: dialect for dialect in (JSON_V1, MSGPACK_V1)
 }
 """By sub-protocol, the one that the server prefers first."""
+
+DEFLATING: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect
+    for dialect in (
+        DeflatingDialect(JSON_V1.name, JSON, Opcode.TEXT, FrameKey.JSON_DEFLATE),
+        DeflatingDialect(
+            MSGPACK_V1.name, MSGPACK, Opcode.BINARY, FrameKey.MSGPACK_DEFLATE
+        ),
+    )
+}
+"""The same for connections that have agreed to compression."""
