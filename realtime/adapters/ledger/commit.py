@@ -1,24 +1,29 @@
 """
-What lua/commit.lua is told: sub-batches of one shard, with every cell named once.
+What lua/commit.lua is told: the numbers of sub-batches of one shard, and what those of
+them that are expected to be new add together.
 
-The packed argument is an array of eleven:
+The packed argument is an array of fourteen:
 
-    1  sub-batches: [mark, first, last, ttl_ms, additions]; *additions* is flat: a cell,
-       then its amounts (two for a mean), or an array of members for a unique count
-    2  by cell: its dims
-    3  by cell: its bucket
-    4  by cell: the key of its HyperLogLog, or 0
-    5  buckets: [key, kind, cap or 0, dims of the other cell, expires_at or 0, counter,
-       grain, number, key of the other cell's HyperLogLog or 0]
-    6  the shard's number
-    7  what the names of the channels of changes begin with
-    8  PUBLISH or SPUBLISH
-    9  NUMSUB or SHARDNUMSUB
-    10 the field of a bucket that holds its rev
-    11 what follows the dims of a mean in the field that holds its number of events
+    1  by sub-batch: its first number
+    2  by sub-batch: its last number
+    3  how long marks are kept, in ms; 0 if that differs: see 14
+    4  by sub-batch: the place of its mark; 0 if each has a place of its own, in order
+    5  by sub-batch: 1 if it is expected to be new; 0 if all are
+    6  how many marks there are: they come first in KEYS
+    7  buckets: [key, kind, cap or 0, dims of the other cell, expires_at or 0, counter,
+       grain, number, dims, amounts, more, key of the other cell's HyperLogLog or 0];
+       the last but three are by cell: *amounts* are members for a unique count; *more*
+       are the numbers of events of a mean, and keys of HyperLogLogs for a unique count
+    8  the shard's number
+    9  what the names of the channels of changes begin with
+    10 PUBLISH or SPUBLISH
+    11 NUMSUB or SHARDNUMSUB
+    12 the field of a bucket that holds its rev
+    13 what follows the dims of a mean in the field that holds its number of events
+    14 by sub-batch: how long its mark is kept, if that differs
 
-Cells and buckets are called by their place in 2 to 5, keys by their place in KEYS, both
-counted from 1. Amounts beyond what Lua's numbers hold exactly are text.
+Keys are called by their place in KEYS, counted from 1. Amounts beyond what Lua's
+numbers hold exactly are text.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from typing import Any
 
 import msgpack
 
+from realtime.adapters.ledger.attempts import Attempt, Reply
 from realtime.adapters.redis.keys import LedgerKeys
 from realtime.core.cells import CellKey, Delta
 from realtime.core.counters import CounterSet
@@ -39,7 +45,7 @@ from realtime.core.naming import other_dims
 from realtime.types import DeviceId
 
 EXACT = 2**53
-MAX_ADDITIONS = 8000  # of one call: bounds how long Redis is busy with it
+MAX_CELLS = 8000  # of one call: bounds how long Redis is busy with it
 
 KINDS: Mapping[Measure, int] = MappingProxyType(
     {
@@ -51,6 +57,8 @@ KINDS: Mapping[Measure, int] = MappingProxyType(
         Measure.UNIQUE: 5,
     }
 )
+
+_MEAN, _UNIQUE = KINDS[Measure.MEAN], KINDS[Measure.UNIQUE]
 
 _VERDICTS: Mapping[int, Verdict] = MappingProxyType(
     {
@@ -67,114 +75,117 @@ _VERDICTS: Mapping[int, Verdict] = MappingProxyType(
 REV = b"\0rev" + b"." * 64
 EVENTS = b"\0n"
 
-_EXPIRED = 0  # in place of a cell that nobody needs any more
+
+class _Bucket:
+    """The cells of one bucket of a counter that are added to."""
+
+    __slots__ = ("amounts", "dims", "head", "kind", "more", "other_members")
+
+    def __init__(self, kind: int, head: list[Any], other_members: int) -> None:
+        self.kind = kind
+        self.head = head
+        self.other_members = other_members
+        self.dims: list[str] = []
+        self.amounts: list[Any] = []
+        self.more: list[int | str] = []
+
+    def packed(self) -> list[Any]:
+        lists = (self.dims, self.amounts, self.more)
+        return [*self.head, *lists, self.other_members]
 
 
 class CommitArguments:
-    """Collects the arguments of one call of the script. Use it once."""
+    """The arguments of one call of the script: its ``keys``, and what ``pack`` says."""
 
     def __init__(
-        self, keys: LedgerKeys, shard: int, counters: CounterSet, now: float
+        self, names: LedgerKeys, shard: int, counters: CounterSet, now: float
     ) -> None:
         self.keys: list[bytes] = []
-        self._names = keys
+        self._names = names
         self._shard = shard
         self._counters = counters
         self._now = now
-        self._marks: dict[DeviceId, int] = {}
-        self._cells: dict[CellKey, int] = {}
-        self._buckets: dict[tuple[str, int, int], int] = {}
-        self._dims_of: list[str] = []
-        self._bucket_of: list[int] = []
-        self._members_of: list[int] = []
-        self._described: list[list[Any]] = []
-        self._batches: list[Any] = []
+        self._buckets: dict[tuple[str, int, int], _Bucket | None] = {}
 
-    def add(self, batch: SubBatch) -> None:
-        """Add one sub-batch, after those before it."""
-        mark = self._marks.get(batch.device)
-        if mark is None:
-            mark = self._key(self._names.mark(self._shard, batch.device))
-            self._marks[batch.device] = mark
-        ttl_ms = max(1, math.ceil(batch.mark_ttl_s * 1000))
-        additions = self._additions(batch.deltas)
-        self._batches.append((mark, batch.first, batch.last, ttl_ms, additions))
+    def pack(
+        self,
+        attempt: Attempt,
+        totals: Mapping[CellKey, Delta],
+        pubsub: tuple[str, str],
+    ) -> bytes:
+        """
+        Return the argument; call it once.
 
-    def pack(self, pubsub: tuple[str, str]) -> bytes:
-        """Return the argument; *pubsub* are 8 and 9."""
+        *totals* are what the sub-batches of *attempt* that are expected to be new add
+        together; *pubsub* are 10 and 11.
+        """
+        batches, expected = attempt
+        places = self._places(batches)
+        ttls = [max(1, math.ceil(batch.mark_ttl_s * 1000)) for batch in batches]
+        same = ttls.count(ttls[0]) == len(ttls)
+        marks = len(self.keys)
+        for key, delta in totals.items():
+            self._add(key, delta)
         packed: bytes = msgpack.packb(
             (
-                self._batches,
-                self._dims_of,
-                self._bucket_of,
-                self._members_of,
-                self._described,
+                [batch.first for batch in batches],
+                [batch.last for batch in batches],
+                ttls[0] if same else 0,
+                places,
+                [int(one) for one in expected] if expected else 0,
+                marks,
+                [bucket.packed() for bucket in self._buckets.values() if bucket],
                 self._shard,
                 self._names.changes(self._shard, "", "")[:-1],
                 *pubsub,
                 REV,
                 EVENTS,
+                0 if same else ttls,
             ),
             use_bin_type=False,  # Lua has one kind of strings, and cmsgpack no bin
             unicode_errors="surrogatepass",
         )
         return packed
 
-    def _additions(self, deltas: Mapping[CellKey, Delta]) -> list[Any]:
-        # Hot: once per cell and sub-batch.
-        cells = self._cells
-        flat: list[Any] = []
-        for key, delta in deltas.items():
-            cell = cells.get(key)
-            if cell is None:
-                cell = self._cell(key)
-            if cell is _EXPIRED:
-                continue
-            flat.append(cell)
-            if isinstance(delta, frozenset):
-                flat.append(tuple(delta))
-            else:
-                for amount in delta:
-                    small = -EXACT < amount < EXACT
-                    flat.append(amount if small else _text(amount))
-        return flat
+    def _places(self, batches: Sequence[SubBatch]) -> list[int] | int:
+        """Name the marks; return the place of each sub-batch's."""
+        known: dict[DeviceId, int] = {}
+        places = [known.setdefault(one.device, len(known) + 1) for one in batches]
+        mark, shard = self._names.mark, self._shard
+        self.keys += [mark(shard, device) for device in known]
+        return 0 if len(known) == len(batches) else places
 
-    def _cell(self, key: CellKey) -> int:
-        place = self._bucket(key)
-        if place is _EXPIRED:
-            self._cells[key] = _EXPIRED
-            return _EXPIRED
-        self._dims_of.append(key.dims)
-        self._bucket_of.append(place)
-        unique = self._described[place - 1][1] == KINDS[Measure.UNIQUE]
-        members = self._key(self._names.members(self._shard, key)) if unique else 0
-        self._members_of.append(members)
-        cell = self._cells[key] = len(self._dims_of)
-        return cell
-
-    def _bucket(self, key: CellKey) -> int:
+    def _add(self, key: CellKey, delta: Delta) -> None:
+        # Hot: once per cell and commit.
         name = key[:3]
-        place = self._buckets.get(name)
-        if place is None:
-            expires_at = self._counters.expires_at(key)
-            if expires_at is not None and expires_at <= self._now:
-                place = _EXPIRED
-            else:
-                self._described.append(self._describe(key, expires_at))
-                place = len(self._described)
-            self._buckets[name] = place
-        return place
+        bucket = self._buckets.get(name, self)
+        if bucket is self:
+            bucket = self._buckets[name] = self._describe(key)
+        if bucket is None:
+            return  # nobody needs it any more
+        assert isinstance(bucket, _Bucket)
+        bucket.dims.append(key.dims)
+        if isinstance(delta, frozenset):
+            bucket.amounts.append(tuple(delta))
+            bucket.more.append(self._key(self._names.members(self._shard, key)))
+            return
+        bucket.amounts.append(_lua(delta[0]))
+        if bucket.kind == _MEAN:
+            bucket.more.append(_lua(delta[1]))
 
-    def _describe(self, key: CellKey, expires_at: float | None) -> list[Any]:
+    def _describe(self, key: CellKey) -> _Bucket | None:
         counters, (counter, grain_s, number, _) = self._counters, key
+        expires_at = counters.expires_at(key)
+        if expires_at is not None and expires_at <= self._now:
+            return None
         kind = KINDS[counters.measure(counter)]
         dimensions = counters.dimensions(counter)
         other = other_dims(dimensions)
         other_members = 0
-        if dimensions and kind == KINDS[Measure.UNIQUE]:
+        if dimensions and kind == _UNIQUE:
             other_key = CellKey(counter, grain_s, number, other)
             other_members = self._key(self._names.members(self._shard, other_key))
-        return [
+        head = [
             self._key(self._names.bucket(self._shard, counter, grain_s, number)),
             kind,
             counters.max_cells(counter) if dimensions else 0,
@@ -183,40 +194,40 @@ class CommitArguments:
             counter,
             grain_s,
             number,
-            other_members,
         ]
+        return _Bucket(kind, head, other_members)
 
     def _key(self, name: bytes) -> int:
         self.keys.append(name)
         return len(self.keys)
 
 
-def outcomes(reply: bytes) -> tuple[list[Outcome], str | None]:
-    """Read what the script returns: the outcomes, and what went wrong with a cell."""
-    flat, *problem = msgpack.unpackb(reply)
-    outcomes = [
-        Outcome(_VERDICTS[verdict], mark)
-        for verdict, mark in zip(flat[::2], flat[1::2], strict=True)
-    ]
-    return outcomes, problem[0] if problem else None
+def read_reply(reply: bytes) -> tuple[Reply, str | None]:
+    """Read what the script returns, and what went wrong with a cell."""
+    done, flat, *problem = msgpack.unpackb(reply)
+    outcomes = None
+    if flat:
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        outcomes = [Outcome(_VERDICTS[verdict], mark) for verdict, mark in pairs]
+    return Reply(done == 1, outcomes), problem[0] if problem else None
 
 
 def parts(batches: Sequence[SubBatch], max_events: int) -> Iterator[list[SubBatch]]:
     """Split *batches*, in order, so that one call of the script stays short."""
     part: list[SubBatch] = []
-    events = additions = 0
+    events = 0
     for batch in batches:
         events += batch.last - batch.first + 1
-        additions += len(batch.deltas)
-        if part and (events > max_events or additions > MAX_ADDITIONS):
+        if part and events > max_events:
             yield part
             part = []
             events = batch.last - batch.first + 1
-            additions = len(batch.deltas)
         part.append(batch)
     if part:
         yield part
 
 
-def _text(amount: int) -> str:
+def _lua(amount: int) -> int | str:
+    if -EXACT < amount < EXACT:
+        return amount
     return str(max(-MAX_SUM, min(MAX_SUM, amount)))

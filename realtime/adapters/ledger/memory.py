@@ -20,6 +20,7 @@ from realtime.core.counters import CounterSet
 from realtime.core.hll import HyperLogLog
 from realtime.core.ledger import Outcome, SubBatch, Verdict, judge
 from realtime.core.naming import other_dims
+from realtime.core.totals import total
 from realtime.settings import LedgerSettings
 from realtime.types import DeviceId
 
@@ -139,20 +140,16 @@ class MemoryLedger(Ledger):
         return mark
 
     async def commit(self, batches: Sequence[SubBatch], now: float) -> list[Outcome]:
-        store = self._store
-        store.sweep(now)
-        outcomes = []
+        self._store.sweep(now)
+        outcomes = [self._judge(batch) for batch in batches]
+        new = [
+            batch
+            for batch, outcome in zip(batches, outcomes, strict=True)
+            if outcome.verdict is _APPLIED
+        ]
         changed: dict[CellKey, None] = {}
-        for batch in batches:
-            known = store.find_mark(batch.device)
-            mark, owner = (known.mark, known.owner) if known else (0, None)
-            verdict = judge(mark, batch.first, batch.last)
-            if verdict is _APPLIED:
-                mark = batch.last
-                store.keep_mark(batch.device, mark, owner, batch.mark_ttl_s)
-                for key, delta in batch.deltas.items():
-                    self._add(key, delta, now, changed)
-            outcomes.append(Outcome(verdict, mark))
+        for key, delta in total(new, self._counters).items():
+            self._add(key, delta, now, changed)
         self._tell(changed)
         return outcomes
 
@@ -187,10 +184,21 @@ class MemoryLedger(Ledger):
         """Whether a ledger on the same store should tell of changes of *key*."""
         return (key.counter, key.dims) in self._watched
 
+    def _judge(self, batch: SubBatch) -> Outcome:
+        # Hot: once per sub-batch.
+        store = self._store
+        known = store.find_mark(batch.device)
+        mark, owner = (known.mark, known.owner) if known else (0, None)
+        verdict = judge(mark, batch.first, batch.last)
+        if verdict is _APPLIED:
+            mark = batch.last
+            store.keep_mark(batch.device, mark, owner, batch.mark_ttl_s)
+        return Outcome(verdict, mark)
+
     def _add(
         self, key: CellKey, delta: Delta, now: float, changed: dict[CellKey, None]
     ) -> None:
-        # Hot: once per cell and sub-batch.
+        # Hot: once per cell and commit.
         cells = self._store.buckets.get(key[:3])
         if cells is None:  # or it is not over: the commit has swept before
             expires_at = self._counters.expires_at(key)

@@ -18,7 +18,13 @@ from typing import Any, TypeVar
 import msgpack
 import structlog
 
-from realtime.adapters.ledger.commit import CommitArguments, outcomes, parts
+from realtime.adapters.ledger.attempts import Attempt, Reply, attempts
+from realtime.adapters.ledger.commit import (
+    MAX_CELLS,
+    CommitArguments,
+    parts,
+    read_reply,
+)
 from realtime.adapters.ledger.meanings import check_meanings
 from realtime.adapters.ledger.owners import owner_of
 from realtime.adapters.ledger.port import DeviceTaken, Ledger, OnChange
@@ -30,6 +36,7 @@ from realtime.adapters.redis.script import Script
 from realtime.core.cells import CellChange, CellKey, ShardCell, UniqueCount
 from realtime.core.counters import CounterSet
 from realtime.core.ledger import Outcome, SubBatch, shard_of
+from realtime.core.totals import total
 from realtime.errors import ConfigError, LedgerUnavailable
 from realtime.settings import LedgerSettings
 from realtime.types import DeviceId
@@ -197,16 +204,26 @@ class RedisLedger(Ledger):
     ) -> list[Outcome]:
         results: list[Outcome] = []
         for part in parts(batches, self._settings.max_commit_events):
-            arguments = CommitArguments(self._keys, shard, self._counters, now)
-            for batch in part:
-                arguments.add(batch)
-            packed = arguments.pack(self._notify)
-            reply = await self._link.run_script(COMMIT, arguments.keys, packed)
-            found, problem = outcomes(reply)
-            results += found
-            if problem is not None:
-                log.error("ledger_cell_not_changed", shard=shard, reason=problem)
+            trying = attempts(part)
+            attempt = next(trying)
+            try:
+                while True:
+                    attempt = trying.send(await self._try(shard, attempt, now))
+            except StopIteration as end:
+                results += end.value
         return results
+
+    async def _try(self, shard: int, attempt: Attempt, now: float) -> Reply | None:
+        totals = total(attempt.counted, self._counters)
+        if len(totals) > MAX_CELLS and len(attempt.batches) > 1:
+            return None
+        arguments = CommitArguments(self._keys, shard, self._counters, now)
+        packed = arguments.pack(attempt, totals, self._notify)
+        answer = await self._link.run_script(COMMIT, arguments.keys, packed)
+        reply, problem = read_reply(answer)
+        if problem is not None:
+            log.error("ledger_cell_not_changed", shard=shard, reason=problem)
+        return reply
 
     def _changed(self, counter: str, dims: str, notice: bytes) -> None:
         shard, *entries = msgpack.unpackb(notice)

@@ -1,9 +1,11 @@
--- Judge sub-batches against the marks of their devices and apply those that are new.
+-- Judge sub-batches against the marks of their devices, and add what all those add
+-- together that are new; or change nothing, if others are new than were counted on.
 --
--- KEYS     marks of devices, hashes of buckets, HyperLogLogs of unique counts
+-- KEYS     marks of devices first; then hashes of buckets, HyperLogLogs of unique counts
 -- ARGV[1]  what to do, packed by commit.py, which describes it
--- returns  MessagePack {{verdict, mark, verdict, mark, ...}, error}: one pair per
---          sub-batch; an error, if any, is of a cell that could not be changed
+-- returns  MessagePack {done, verdicts, error}. done: 1, or 0 if nothing was changed.
+--          verdicts: 0 if all were new, else {verdict, mark, verdict, mark, ...}, a pair
+--          per sub-batch. error, if any, is of a cell that could not be changed
 --
 -- All reading and deciding comes first: an error there leaves everything as it was. The
 -- first write is that of a mark, and whatever can stop writes (memory, a full disk, a
@@ -12,7 +14,8 @@
 --
 -- A bucket is read by one HMGET and written by one HSET, which takes a third of the
 -- time of a HINCRBY for every cell. Sums are exact all the same: what does not fit the
--- integers that Lua's numbers hold (2^53) is left to HINCRBY as text.
+-- integers that Lua's numbers hold (2^53) is left to HINCRBY as text. Smaller numbers go
+-- to Redis as they are: it writes integers out exactly.
 
 local APPLIED, DUPLICATE, OVERLAP, GAP = 1, 2, 3, 4
 local SUM, MIN, MAX, MEAN, UNIQUE = 1, 2, 3, 4, 5
@@ -20,109 +23,96 @@ local EXACT = 9007199254740992
 local LARGEST = '9223372036854775807'
 local MOST = 4000 -- arguments of one command: unpack() is limited by Lua's stack
 
-local call, format, type, tonumber = redis.call, string.format, type, tonumber
+local call, pcall, format, type = redis.call, redis.pcall, string.format, type
+local find, cut, tonumber, unpack = string.find, string.sub, tonumber, unpack
 local commit = cmsgpack.unpack(ARGV[1])
-local batches, dims_of, bucket_of, members_of, buckets = unpack(commit, 1, 5)
-local shard, channel, publish, listeners, REV, EVENTS = unpack(commit, 6, 11)
+local firsts, lasts, ttl, devices, expected, devices_given, buckets =
+  unpack(commit, 1, 7)
+local shard, channel, publish, listeners, REV, EVENTS = unpack(commit, 8, 13)
 
-local marks, owners, ttls = {}, {}, {} -- by the index of the mark's key
-local first, second = {}, {} -- by cell: what is added; second of a mean: events
-local first_large, second_large = {}, {} -- by cell: amounts as text, beside those
-local touched = {} -- by bucket: its cells
+-- 1. Judge: does it add up as the sender thinks?
+
+local stored, marks, moved = {}, {}, {} -- by the place of the mark's key
+
+for from = 1, devices_given, MOST do
+  local to = math.min(from + MOST - 1, devices_given)
+  local values = call('MGET', unpack(KEYS, from, to))
+  for at = 1, to - from + 1 do
+    stored[from + at - 1] = values[at]
+  end
+end
+
+-- Hot: once per device. The owner of a mark follows it, from a bar on.
+local function mark_of(device)
+  local text = stored[device]
+  if not text then
+    stored[device] = ''
+    return 0
+  end
+  local bar = find(text, '|', 1, true)
+  if not bar then
+    stored[device] = ''
+    return tonumber(text)
+  end
+  stored[device] = cut(text, bar)
+  return tonumber(cut(text, 1, bar - 1))
+end
+
+local verdicts, all_new, as_expected = {}, true, true
+
+-- Hot: once per sub-batch.
+for at = 1, #firsts do
+  local device, from, to = devices == 0 and at or devices[at], firsts[at], lasts[at]
+  local mark = marks[device] or mark_of(device)
+  local verdict = GAP
+  if from == mark + 1 then
+    verdict, mark = APPLIED, to
+    moved[device] = ttl == 0 and commit[14][at] or ttl
+  else
+    all_new = false
+    verdict = to <= mark and DUPLICATE or from <= mark and OVERLAP or GAP
+  end
+  if (verdict == APPLIED) ~= (expected == 0 or expected[at] == 1) then
+    as_expected = false
+  end
+  marks[device] = mark
+  verdicts[2 * at - 1], verdicts[2 * at] = verdict, mark
+end
+
+if not as_expected then
+  return cmsgpack.pack({ 0, verdicts })
+end
+
+-- 2. Read the buckets; what a full one has no room for goes to its other cell.
+
+local large, large_events = {}, {} -- by bucket and cell: texts to be added as well
 
 -- Without losing a digit: what would leave the exact range waits as text.
-local function sum(amounts, large, cell, amount)
-  local before = amounts[cell] or 0
-  if type(amount) == 'number' then
+local function sum(amounts, texts, cell, amount)
+  local before = amounts[cell]
+  if type(amount) == 'number' and type(before) == 'number' then
     local after = before + amount
     if after < EXACT and after > -EXACT then
       amounts[cell] = after
       return
     end
-    amount = format('%.0f', amount)
   end
-  amounts[cell] = before
-  large[cell] = large[cell] or {}
-  table.insert(large[cell], amount)
+  texts[cell] = texts[cell] or {}
+  table.insert(texts[cell], type(amount) == 'number' and format('%.0f', amount) or amount)
 end
 
--- Hot: once per cell and sub-batch.
-local function add(kind, cell, amount, events)
-  local before = first[cell]
-  if before == nil then
-    local cells = touched[bucket_of[cell]] or {}
-    cells[#cells + 1] = cell
-    touched[bucket_of[cell]] = cells
-  end
-  if kind == SUM then
-    local after = type(amount) == 'number' and (before or 0) + amount or EXACT
-    if after < EXACT and after > -EXACT then
-      first[cell] = after
-    else
-      sum(first, first_large, cell, amount)
-    end
-  elseif kind == MEAN then
-    sum(first, first_large, cell, amount)
-    sum(second, second_large, cell, events)
-  elseif kind == UNIQUE then
-    first[cell] = before or {}
-    for _, member in ipairs(amount) do
-      table.insert(first[cell], member)
-    end
-  elseif before == nil or (kind == MIN) == (amount < before) then
-    first[cell] = amount
-  end
-end
-
-local function apply(additions)
-  local at, size = 1, #additions
-  while at < size do
-    local cell = additions[at]
-    local kind = buckets[bucket_of[cell]][2]
-    add(kind, cell, additions[at + 1], additions[at + 2])
-    at = at + (kind == MEAN and 3 or 2)
-  end
-end
-
--- 1. Judge.
-
-local answer = {}
-for _, batch in ipairs(batches) do
-  local device, from, to = batch[1], batch[2], batch[3]
-  local mark = marks[device]
-  if not mark then
-    local digits, owner = string.match(call('GET', KEYS[device]) or '0', '^(%d+)(.*)$')
-    mark, owners[device] = tonumber(digits), owner
-  end
-  local verdict = GAP
-  if from == mark + 1 then
-    verdict, mark, ttls[device] = APPLIED, to, batch[4]
-    apply(batch[5])
-  elseif to <= mark then
-    verdict = DUPLICATE
-  elseif from <= mark then
-    verdict = OVERLAP
-  end
-  marks[device] = mark
-  answer[#answer + 1] = verdict
-  answer[#answer + 1] = mark
-end
-
--- 2. Read the buckets; what a full one has no room for goes to its other cell.
-
-local first_before, second_before, revs = {}, {}, {}
-
-local function read(key, cells, suffix, into)
-  for from = 1, #cells, MOST do
+local function read(key, dims, suffix)
+  local values = {}
+  for from = 1, #dims, MOST do
     local fields = {}
-    for at = from, math.min(from + MOST - 1, #cells) do
-      fields[#fields + 1] = dims_of[cells[at]] .. suffix
+    for at = from, math.min(from + MOST - 1, #dims) do
+      fields[#fields + 1] = dims[at] .. suffix
     end
-    local values = call('HMGET', key, unpack(fields))
-    for at, value in ipairs(values) do
-      into[cells[from + at - 1]] = value
+    for at, value in ipairs(call('HMGET', key, unpack(fields))) do
+      values[from + at - 1] = value
     end
   end
+  return values
 end
 
 local function room(key, bucket)
@@ -133,67 +123,90 @@ local function room(key, bucket)
   return bucket[3] - (fields - 1) / (bucket[2] == MEAN and 2 or 1) -- one is REV
 end
 
-local function pour(from, to, kind)
-  add(kind, to, first[from], second[from])
-  for _, amount in ipairs(first_large[from] or {}) do
-    sum(first, first_large, to, amount)
-  end
-  for _, amount in ipairs(second_large[from] or {}) do
-    sum(second, second_large, to, amount)
-  end
-end
-
-local function other_cell(number, bucket, cells)
-  for _, cell in ipairs(cells) do
-    if dims_of[cell] == bucket[4] then
-      return cell
+-- Add what is for *cell* of *from* to the cell *to* of *into*.
+local function pour(number, from, cell, into, to)
+  local kind, amount, more = from[2], from[10][cell], from[11][cell]
+  local amounts = into[10]
+  if amounts[to] == nil then
+    amounts[to], into[11][to] = amount, kind == UNIQUE and from[12] or more
+  elseif kind == SUM or kind == MEAN then
+    sum(amounts, large[number], to, amount)
+    if kind == MEAN then
+      sum(into[11], large_events[number], to, more)
     end
+  elseif kind == UNIQUE then
+    for _, member in ipairs(amount) do
+      table.insert(amounts[to], member)
+    end
+  elseif (kind == MIN) == (amount < amounts[to]) then
+    amounts[to] = amount
   end
-  local cell = #dims_of + 1
-  dims_of[cell], bucket_of[cell], members_of[cell] = bucket[4], number, bucket[9]
-  return cell
 end
 
-local function overflow(number, bucket, cells, left)
-  touched[number] = {}
-  local other = other_cell(number, bucket, cells)
-  for _, cell in ipairs(cells) do
-    if first_before[cell] or left > 0 or cell == other then
-      left = left - (first_before[cell] and 0 or 1)
-      table.insert(touched[number], cell)
+-- Return the bucket as if it had been sent with what there is room for.
+local function overflow(number, bucket, before, left)
+  local short = { unpack(bucket, 1, 8) }
+  short[9], short[10], short[11], short[12] = {}, {}, {}, bucket[12]
+  local known, cells, other = {}, 0, nil
+  local function keep(cell)
+    cells = cells + 1
+    short[9][cells], known[cells] = bucket[9][cell], before[cell]
+    short[10][cells], short[11][cells] = bucket[10][cell], bucket[11][cell]
+  end
+  local turned_away = {}
+  for cell, dims in ipairs(bucket[9]) do
+    if before[cell] or left > 0 or dims == bucket[4] then
+      left = left - (before[cell] and 0 or 1)
+      keep(cell)
+      other = dims == bucket[4] and cells or other
     else
-      pour(cell, other, bucket[2])
+      turned_away[#turned_away + 1] = cell
     end
   end
-  return touched[number]
+  if not other then
+    other = cells + 1
+    short[9][other] = bucket[4]
+    known[other] = call('HGET', KEYS[bucket[1]], bucket[4])
+  end
+  large[number], large_events[number] = {}, {}
+  for _, cell in ipairs(turned_away) do
+    pour(number, bucket, cell, short, other)
+  end
+  return short, known
 end
 
-for number, cells in pairs(touched) do
-  local bucket = buckets[number]
-  local key = KEYS[bucket[1]]
-  read(key, cells, '', first_before)
+local revs, befores, events_before = {}, {}, {} -- by bucket
+
+for number, bucket in ipairs(buckets) do
+  local key, dims, before = KEYS[bucket[1]], bucket[9], nil
+  if #dims < MOST then
+    before = call('HMGET', key, REV, unpack(dims))
+    revs[number] = tonumber(table.remove(before, 1) or 0)
+  else
+    before = read(key, dims, '')
+    revs[number] = tonumber(call('HGET', key, REV) or 0)
+  end
   if bucket[3] > 0 then
     local new = 0
-    for _, cell in ipairs(cells) do
-      new = new + (first_before[cell] and 0 or 1)
+    for cell = 1, #dims do
+      new = new + (before[cell] and 0 or 1)
     end
     local left = new > 0 and room(key, bucket) or 0
     if new > left then
-      cells = overflow(number, bucket, cells, left)
-      read(key, cells, '', first_before)
+      buckets[number], before = overflow(number, bucket, before, left)
     end
   end
+  befores[number] = before
   if bucket[2] == MEAN then
-    read(key, cells, EVENTS, second_before)
+    events_before[number] = read(key, buckets[number][9], EVENTS)
   end
-  revs[number] = tonumber(call('HGET', key, REV) or 0)
 end
 
 -- 3. Advance the marks: the first write.
 
-for device, ttl in pairs(ttls) do
-  local value = format('%.0f', marks[device]) .. owners[device]
-  call('SET', KEYS[device], value, 'PX', ttl)
+for device, ttl_ms in pairs(moved) do
+  local value = format('%.0f', marks[device]) .. stored[device]
+  call('SET', KEYS[device], value, 'PX', ttl_ms)
 end
 
 -- 4. Change each cell once.
@@ -202,7 +215,7 @@ local problem
 
 -- Go on after an error, such as that of a key that somebody else has written.
 local function try(...)
-  local result = redis.pcall(...)
+  local result = pcall(...)
   if type(result) == 'table' and result.err then
     problem = result.err
     return nil
@@ -211,28 +224,35 @@ local function try(...)
 end
 
 local function increment(key, field, amount)
-  local result = redis.pcall('HINCRBY', key, field, amount)
+  local result = pcall('HINCRBY', key, field, amount)
   if type(result) == 'table' then -- it would overflow: saturate
-    local sign = string.sub(amount, 1, 1) == '-' and '-' or ''
+    local sign = cut(amount, 1, 1) == '-' and '-' or ''
     try('HSET', key, field, sign .. LARGEST)
   end
 end
 
--- Return the new amount; it is written, or among what is to be written.
-local function grow(key, field, before, amount, large, writes)
-  local known = before and tonumber(before) or 0
-  local after = known + amount
-  local least, most = math.min(known, after), math.max(known, after)
-  if not large and most < EXACT and least > -EXACT then
-    writes[#writes + 1] = field
-    writes[#writes + 1] = format('%.0f', after)
-    return after
-  end
-  for _, text in ipairs(large or {}) do
+-- Return the new amount, which is written.
+local function grow_far(key, field, amount, texts)
+  increment(key, field, type(amount) == 'number' and format('%.0f', amount) or amount)
+  for _, text in ipairs(texts or {}) do
     increment(key, field, text)
   end
-  increment(key, field, format('%.0f', amount))
   return try('HGET', key, field)
+end
+
+-- Return the new amount; it is written, or among what is to be written.
+local function grow(key, field, before, amount, texts, writes)
+  local known = before and tonumber(before) or 0
+  if texts or type(amount) ~= 'number' or known >= EXACT or known <= -EXACT then
+    return grow_far(key, field, amount, texts)
+  end
+  local after = known + amount
+  if after >= EXACT or after <= -EXACT then
+    return grow_far(key, field, amount, texts)
+  end
+  writes[#writes + 1] = field
+  writes[#writes + 1] = after
+  return after
 end
 
 local function enlist(key, members)
@@ -244,76 +264,75 @@ local function enlist(key, members)
   return changed
 end
 
--- Return the cell's rev and its new state, or nil if it is as it was.
-local function change(bucket, key, cell, rev, writes)
-  local kind, dims = bucket[2], dims_of[cell]
-  local before, amount = first_before[cell], first[cell]
-  if kind == SUM then
-    return rev, grow(key, dims, before, amount, first_large[cell], writes)
-  elseif kind == MEAN then
-    local total = grow(key, dims, before, amount, first_large[cell], writes)
-    local events, large = second[cell], second_large[cell]
-    dims, before = dims .. EVENTS, second_before[cell]
-    return rev, total, grow(key, dims, before, events, large, writes)
-  elseif kind == UNIQUE then
-    local members_key = KEYS[members_of[cell]]
-    if not enlist(members_key, amount) then
-      return nil
-    end
-    if not before and bucket[5] > 0 then
-      try('EXPIREAT', members_key, bucket[5])
-    end
-    rev = (before or 0) + 1 -- each of these has its own
-    writes[#writes + 1] = dims
-    writes[#writes + 1] = rev
-    return rev
-  end
-  before = before and tonumber(before)
-  if before and (before == amount or (kind == MIN) == (before < amount)) then
+-- Each of these returns the rev and the new state of a cell; nil if it is as it was.
+
+local function change_sum(number, bucket, key, cell, rev, writes)
+  local texts = large[number] and large[number][cell]
+  local before, amount = befores[number][cell], bucket[10][cell]
+  return rev, grow(key, bucket[9][cell], before, amount, texts, writes)
+end
+
+local function change_mean(number, bucket, key, cell, rev, writes)
+  local _, total = change_sum(number, bucket, key, cell, rev, writes)
+  local texts = large_events[number] and large_events[number][cell]
+  local field, before = bucket[9][cell] .. EVENTS, events_before[number][cell]
+  return rev, total, grow(key, field, before, bucket[11][cell], texts, writes)
+end
+
+local function change_members(number, bucket, key, cell, rev, writes)
+  local before, members_key = befores[number][cell], KEYS[bucket[11][cell]]
+  if not enlist(members_key, bucket[10][cell]) then
     return nil
   end
-  writes[#writes + 1] = dims
-  writes[#writes + 1] = format('%.0f', amount)
+  if not before and bucket[5] > 0 then
+    try('EXPIREAT', members_key, bucket[5])
+  end
+  rev = (before or 0) + 1 -- each of these has its own
+  writes[#writes + 1] = bucket[9][cell]
+  writes[#writes + 1] = rev
+  return rev
+end
+
+local function change_extreme(number, bucket, key, cell, rev, writes)
+  local before, amount = befores[number][cell], bucket[10][cell]
+  before = before and tonumber(before)
+  if before and (before == amount or (bucket[2] == MIN) == (before < amount)) then
+    return nil
+  end
+  writes[#writes + 1] = bucket[9][cell]
+  writes[#writes + 1] = amount
   return rev, amount
 end
 
+local CHANGE = {
+  change_sum, change_extreme, change_extreme, change_mean, change_members
+}
+
 -- 5. Tell those who watch. Most changes interest nobody: ask before composing.
 
-local notices = {} -- by channel
+local changes = { {}, {}, {}, {}, {} } -- by number: channel, bucket, rev, amount, events
+local listed, names = {}, {} -- channels
 
-local function channels_of(bucket, cells)
-  local names, heard = {}, {}
-  for at, cell in ipairs(cells) do
-    names[at] = channel .. bucket[6] .. ':' .. dims_of[cell]
+-- Hot: once per changed cell.
+local function note(bucket, cell, rev, amount, events)
+  local name = channel .. bucket[6] .. ':' .. bucket[9][cell]
+  if not listed[name] then
+    listed[name], names[#names + 1] = true, name
   end
-  for from = 1, #names, MOST do
-    local to = math.min(from + MOST - 1, #names)
-    local counts = try('PUBSUB', listeners, unpack(names, from, to)) or {}
-    for at = 2, #counts, 2 do
-      heard[from + at / 2 - 1] = tonumber(counts[at]) > 0
-    end
-  end
-  return names, heard
+  local at = #changes[1] + 1
+  changes[1][at], changes[2][at], changes[3][at] = name, bucket, rev
+  changes[4][at], changes[5][at] = amount, events
 end
 
-local function announce(bucket, name, ...)
-  local notice = notices[name] or { shard }
-  notice[#notice + 1] = { bucket[7], bucket[8], ... }
-  notices[name] = notice
-end
-
-for number, cells in pairs(touched) do
-  local bucket, rev = buckets[number], revs[number] + 1
-  local key = KEYS[bucket[1]]
-  local names, heard = channels_of(bucket, cells)
-  local writes = { REV, rev }
-  local changed = false
-  for at, cell in ipairs(cells) do
-    local cell_rev, amount, events = change(bucket, key, cell, rev, writes)
-    if cell_rev and heard[at] then
-      announce(bucket, names[at], cell_rev, amount, events)
+for number, bucket in ipairs(buckets) do
+  local key, rev, change = KEYS[bucket[1]], revs[number] + 1, CHANGE[bucket[2]]
+  local writes, changed = { REV, rev }, false
+  for cell = 1, #bucket[9] do
+    local new, amount, events = change(number, bucket, key, cell, rev, writes)
+    if new then
+      changed = true
+      note(bucket, cell, new, amount, events)
     end
-    changed = changed or cell_rev
   end
   if changed then
     for from = 1, #writes, MOST do
@@ -325,8 +344,28 @@ for number, cells in pairs(touched) do
   end
 end
 
+local notices = {} -- by channel, of those that somebody listens to
+
+for from = 1, #names, MOST do
+  local to = math.min(from + MOST - 1, #names)
+  local counts = try('PUBSUB', listeners, unpack(names, from, to)) or {}
+  for at = 1, #counts, 2 do
+    if tonumber(counts[at + 1]) > 0 then
+      notices[counts[at]] = { shard }
+    end
+  end
+end
+
+for at, name in ipairs(changes[1]) do
+  local notice, bucket = notices[name], changes[2][at]
+  if notice then
+    local amount, events = changes[4][at], changes[5][at]
+    notice[#notice + 1] = { bucket[7], bucket[8], changes[3][at], amount, events }
+  end
+end
+
 for name, notice in pairs(notices) do
   try(publish, name, cmsgpack.pack(notice))
 end
 
-return cmsgpack.pack({ answer, problem })
+return cmsgpack.pack({ 1, all_new and 0 or verdicts, problem })
