@@ -19,6 +19,7 @@ from codecs import getincrementaldecoder
 from logging import Logger
 
 from websockets.exceptions import ProtocolError
+from websockets.extensions import Extension
 from websockets.frames import Close, CloseCode, Frame
 from websockets.frames import Opcode as AnyOpcode
 from websockets.protocol import OPEN, Protocol, Side
@@ -26,9 +27,9 @@ from websockets.protocol import OPEN, Protocol, Side
 from realtime.wire.frames import Opcode
 
 try:
-    from websockets.speedups import apply_mask
+    from websockets.speedups import apply_mask as apply_mask
 except ImportError:  # the wheel without C
-    from websockets.utils import apply_mask
+    from websockets.utils import apply_mask as apply_mask
 
 Event = tuple[Opcode, bytes]
 """
@@ -87,24 +88,38 @@ class FrameReader:
             self._rest = None
         events: list[Event] = []
         try:
-            position = self._read(data, events)
+            position = self._read(data, events, 0)
         except Unusual as exc:
-            position = exc.args[0]
-            self._strict = StrictReader(self._max_bytes)
-            return events + self._feed_strict(data[position:])
-        if position < len(data) and not self._ended:
-            self._rest = bytearray(memoryview(data)[position:])
+            return self._read_unusual(data, events, exc.args[0])
+        if position < len(data):
+            self._keep(data, position)
         return events
 
-    def _read(self, data: bytes, events: list[Event]) -> int:
+    def _keep(self, data: bytes, position: int) -> None:
+        """Keep the beginning of a frame until the rest of it comes."""
+        if not self._ended:
+            self._rest = bytearray(memoryview(data)[position:])
+
+    def _read_unusual(
+        self, data: bytes, events: list[Event], position: int
+    ) -> list[Event]:
+        """Leave what begins at *position* to the library's parser, and all after it."""
+        self._strict = self._make_strict()
+        return events + self._feed_strict(data[position:])
+
+    def _make_strict(self) -> StrictReader:
+        return StrictReader(self._max_bytes)
+
+    def _read(self, data: bytes, events: list[Event], position: int) -> int:
         """
-        Append the ordinary frames of *data* to *events*; return where the rest begins.
+        Append the ordinary frames of *data* from *position* on to *events*; return
+        where the rest begins.
 
         Raises:
             Unusual: With the position of the frame that is none.
         """
         # Hot: once per received chunk, which is one frame as a rule.
-        position, end = 0, len(data)
+        end = len(data)
         self._needed = 2
         while end - position >= 2:
             opcode = _ORDINARY.get(data[position])
@@ -131,7 +146,7 @@ class FrameReader:
                 break
             payload = apply_mask(data[start:stop], data[start - 4 : start])
             if opcode is _TEXT:
-                if not payload.isascii() and not _is_utf8(payload):
+                if not payload.isascii() and not is_utf8(payload):
                     raise Unusual(position)
             elif opcode is _CLOSE:
                 if not _is_close(payload):
@@ -158,16 +173,18 @@ class StrictReader:
     Reads by ``websockets``' parser and joins fragments.
 
     The parser leaves it to its user whether text is UTF-8; fragments are checked as
-    they come, so that bad text fails before its last fragment.
+    they come, so that bad text fails before its last fragment. *extensions* are those
+    agreed on in the handshake.
     """
 
     __slots__ = ("_decoder", "_message", "_opcode", "_protocol", "failure")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *extensions: Extension) -> None:
         self.failure: tuple[int, str] | None = None
         self._protocol = Protocol(
             Side.SERVER, state=OPEN, max_size=max_bytes, logger=SILENT
         )
+        self._protocol.extensions = list(extensions)
         self._opcode = _TEXT  # of the fragmented message
         self._message = bytearray()
         self._decoder = getincrementaldecoder("utf-8")()
@@ -223,7 +240,8 @@ class StrictReader:
             raise AssertionError("the parser has stopped without a reason")
 
 
-def _is_utf8(payload: bytes) -> bool:
+def is_utf8(payload: bytes) -> bool:
+    """Whether *payload* may be a text message."""
     try:
         payload.decode()
     except UnicodeDecodeError:
