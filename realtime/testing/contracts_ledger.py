@@ -16,8 +16,11 @@ from __future__ import annotations
 from realtime.testing.contracts_ledger_cells import CellsContract
 from realtime.testing.contracts_ledger_changes import ChangesContract
 from realtime.testing.contracts_ledger_marks import MarksContract
+from realtime.testing.contracts_ledger_mixed import MixedContract
 from realtime.testing.contracts_ledger_model import ModelContract
 
 
-class LedgerContract(MarksContract, CellsContract, ChangesContract, ModelContract):
+class LedgerContract(
+    MarksContract, MixedContract, CellsContract, ChangesContract, ModelContract
+):
     """All of it."""

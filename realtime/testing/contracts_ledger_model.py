@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from realtime.core.cells import CellKey, Delta, State
+from realtime.core.cells import CellKey, Cells, Delta, State
 from realtime.core.ledger import Outcome, SubBatch, Verdict
 from realtime.testing.ledger_kit import COUNTERS, Ledgers, key, states, sub
 
@@ -21,6 +22,7 @@ PLAIN = [
     for grain_s, bucket in ((0, 0), (300, int(time.time() // 300) + 1))
 ]
 UNIQUE = [key("unique", "1"), key("unique", "2")]
+COUNTED = [Cells((PLAIN[0], PLAIN[1])), Cells((PLAIN[2], PLAIN[3])), Cells((PLAIN[0],))]
 
 History = list[tuple[int, list[SubBatch]]]  # a node, and what it commits
 
@@ -44,7 +46,8 @@ def _sub_batches(draw: st.DrawFn) -> SubBatch:
     first = draw(st.integers(1, 6))
     last = first + draw(st.integers(0, 2))
     cells = draw(st.lists(st.sampled_from(PLAIN + UNIQUE), max_size=4, unique=True))
-    return sub(device, first, last, {cell: draw(_delta(cell)) for cell in cells})
+    batch = sub(device, first, last, {cell: draw(_delta(cell)) for cell in cells})
+    return replace(batch, cells=draw(st.lists(st.sampled_from(COUNTED), max_size=3)))
 
 
 @st.composite
@@ -53,7 +56,7 @@ def _histories(draw: st.DrawFn) -> History:
     commits: History = []
     for _ in range(draw(st.integers(1, 5))):
         node = draw(st.integers(0, 1))
-        batches = draw(st.lists(_sub_batches(), min_size=1, max_size=6))
+        batches = draw(st.lists(_sub_batches(), min_size=1, max_size=9))
         if draw(_again) and commits:
             batches = commits[draw(st.integers(0, len(commits) - 1))][1]
         commits.append((node, batches))
@@ -77,6 +80,9 @@ class Model:
             self.marks[batch.device] = batch.last
             for cell, delta in batch.deltas.items():
                 self._add(cell, delta)
+            for counted in batch.cells:
+                for cell in counted.keys:
+                    self._add(cell, (1,))
             return Outcome(Verdict.APPLIED, batch.last)
         if batch.last <= mark:
             return Outcome(Verdict.DUPLICATE, mark)

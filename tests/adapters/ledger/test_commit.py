@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import msgpack
 
@@ -83,7 +84,7 @@ def test_cells_that_are_over_are_left_out() -> None:
     old, new = key("brief", "1", 1, 1_600_000_000), key("brief", "1", 1, int(NOW))
     keys, packed = pack(sub("d", 1, 1, {old: (1,), new: (2,)}))
     assert keys == [":m:d", f":c:brief:1:{int(NOW)}"]
-    (bucket,) = packed[6]  # type: ignore[misc]
+    (bucket,) = cast("list[list[Any]]", packed[6])
     assert bucket[4] > NOW
     assert bucket[9] == [2]
 
