@@ -15,18 +15,20 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Concatenate, Self
 
+from realtime.bench.errors import BenchError
+
 _spawn = multiprocessing.get_context("spawn")
 
 ANSWER_S = 300.0  # longer than any measurement that went well
 
 
 class Child:
-    """A child that answers questions, one at a time."""
+    """A child that answers questions, one at a time. ``pipe`` is our end."""
 
     def __init__(
         self, target: Callable[Concatenate[Connection, ...], None], *arguments: object
     ) -> None:
-        self._pipe, theirs = _spawn.Pipe()
+        self.pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(
             target=_run, args=(target, theirs, *arguments), daemon=True
         )
@@ -41,7 +43,7 @@ class Child:
 
     def ask(self, *question: object) -> Any:
         """Ask, and wait for the answer."""
-        self._pipe.send(question)
+        self.pipe.send(question)
         return self.answer()
 
     def answer(self) -> Any:
@@ -49,21 +51,21 @@ class Child:
         Return what the child says next.
 
         Raises:
-            RuntimeError: If it has failed, ended, or says nothing.
+            BenchError: If it has failed, ended, or says nothing.
         """
-        if not self._pipe.poll(ANSWER_S):
-            raise RuntimeError(f"no answer within {ANSWER_S:g} s")
+        if not self.pipe.poll(ANSWER_S):
+            raise BenchError(f"no answer within {ANSWER_S:g} s")
         try:
-            answer = self._pipe.recv()
-        except EOFError:
-            raise RuntimeError("a process of the benchmark has died") from None
+            answer = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            raise BenchError("a process of the benchmark has died") from None
         if isinstance(answer, Failed):
-            raise RuntimeError(f"a process of the benchmark failed:\n{answer.trace}")
+            raise BenchError(answer.sentence)
         return answer
 
     def close(self) -> None:
         """End it and wait until it has ended."""
-        self._pipe.close()
+        self.pipe.close()
         self._process.kill()
         self._process.join()
 
@@ -82,8 +84,8 @@ class Child:
 class Failed:
     """Stands for the answer when there is none."""
 
-    def __init__(self, trace: str) -> None:
-        self.trace = trace
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
 
 
 def answer_with(pipe: Connection, handle: Callable[..., object]) -> None:
@@ -103,11 +105,16 @@ def _run(
 ) -> None:
     # Ctrl-C reaches the whole group; only the parent answers it, and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     try:
         target(pipe, *arguments)
     except (EOFError, BrokenPipeError):
         sys.exit(0)
+    except BenchError as exc:
+        pipe.send(Failed(str(exc)))
+        sys.exit(1)
     except Exception:
-        pipe.send(Failed(traceback.format_exc()))
+        trace = traceback.format_exc()
+        pipe.send(Failed(f"a process of the benchmark failed:\n{trace}"))
         sys.exit(1)

@@ -13,12 +13,16 @@ import orjson
 
 JSON_V1 = "realtime.v1.json"
 
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
-def upgrade_request(subprotocol: str = "") -> bytes:
+
+def upgrade_request(
+    subprotocol: str = "", host: str = "127.0.0.1", path: str = "/v1/ws"
+) -> bytes:
     """Return the request that opens a WebSocket."""
     lines = [
-        "GET /v1/ws HTTP/1.1",
-        "Host: 127.0.0.1",
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -29,15 +33,15 @@ def upgrade_request(subprotocol: str = "") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def client_frame(payload: bytes) -> bytes:
-    """Return one text frame."""
+def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """Return one frame, which is a whole message."""
     length = len(payload)
     if length < 126:
-        head = pack("!BB", 0x81, 0x80 | length)
+        head = pack("!BB", 0x80 | opcode, 0x80 | length)
     elif length < 65536:
-        head = pack("!BBH", 0x81, 0x80 | 126, length)
+        head = pack("!BBH", 0x80 | opcode, 0x80 | 126, length)
     else:
-        head = pack("!BBQ", 0x81, 0x80 | 127, length)
+        head = pack("!BBQ", 0x80 | opcode, 0x80 | 127, length)
     return head + b"\0\0\0\0" + payload
 
 
@@ -46,9 +50,13 @@ def message(type: str, **fields: object) -> bytes:
     return client_frame(orjson.dumps({"type": type, **fields}))
 
 
-def take_payloads(data: bytes) -> tuple[list[bytes], bytes]:
-    """Cut a server's frames out of *data*; return their payloads and what is left."""
-    payloads = []
+def take_frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """
+    Cut a server's frames out of *data*; return them and what is left.
+
+    A frame is its first byte and its payload: 0x81 is a whole text message.
+    """
+    frames = []
     at, end = 0, len(data)
     while end - at >= 2:
         size, start = data[at + 1], at + 2
@@ -56,8 +64,15 @@ def take_payloads(data: bytes) -> tuple[list[bytes], bytes]:
             size, start = int.from_bytes(data[at + 2 : at + 4]), at + 4
         elif size == 127:
             size, start = int.from_bytes(data[at + 2 : at + 10]), at + 10
-        if start + size > end:
+        # Of a length that has not all come, too little was read: start is beyond.
+        if start + size > end or start > end:
             break
-        payloads.append(data[start : start + size])
+        frames.append((data[at], data[start : start + size]))
         at = start + size
-    return payloads, data[at:]
+    return frames, data[at:]
+
+
+def take_payloads(data: bytes) -> tuple[list[bytes], bytes]:
+    """Cut a server's frames out of *data*; return their payloads and what is left."""
+    frames, rest = take_frames(data)
+    return [payload for _, payload in frames], rest

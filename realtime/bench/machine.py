@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -29,7 +31,40 @@ def private_kib(pid: int) -> int:
     return sum(int(line[1]) for line in lines if line[0].startswith("Private_"))
 
 
+def idle_s() -> float | None:
+    """Return how long the processors have been idle since the start, summed up."""
+    try:
+        return float(Path("/proc/uptime").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None  # no Linux
+
+
 def describe_machine() -> str:
     """Return one line on what everything ran on."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return f"{os.cpu_count()} cores, load {load}, {os.uname().release}"
+
+
+def facts_of_machine() -> Mapping[str, object]:
+    """Return what everything ran on, for the record."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_mib": _memory_mib(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": round(os.getloadavg()[0], 2),
+        "file_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.machine()
+
+
+def _memory_mib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
