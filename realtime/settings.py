@@ -25,6 +25,8 @@ class ServerSettings:
     trusted_proxies: tuple[str, ...] = ()
     tls_cert: str | None = None  # PEM files; both or neither
     tls_key: str | None = None
+    # permessage-deflate for the clients that offer it: less data, more processor time.
+    compression: bool = False
     dashboard: bool = True  # the page at /
     dev: bool = False  # everything is allowed to everyone, on loopback only
 

@@ -3,8 +3,9 @@ The opening handshake (RFC 6455, 4.2): one request head in, one response out.
 
 Pure, and nothing is kept when it is over. The rules of the RFC are ``websockets``' own;
 added are which path, which origins and which sub-protocols. Whoever is refused gets a
-plain text that says what would be right. There are no extensions. Who the client is
-can be told before all of that, for a tenth of the time.
+plain text that says what would be right. The one extension is compression, where that
+is switched on. Who the client is can be told before all of that, for a tenth of the
+time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from realtime.edges.compression import Compression, agree
 from realtime.edges.local import is_safe_name, refusal
 from realtime.edges.proxy import Client, TrustedProxies
 from realtime.engine.admission import Refusal
@@ -66,12 +68,13 @@ class HeadReader:
 class Rules:
     """
     Whom the handshake lets in. *subprotocols* are the server's, in any order; *dev*
-    says that everybody is trusted who is let in.
+    says that everybody is trusted who is let in; *compression*, that it may be had.
     """
 
     subprotocols: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     dev: bool = False
+    compression: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Accepted:
 
     response: bytes
     subprotocol: str
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,20 @@ def shake_hands(head: bytes, rules: Rules) -> Accepted | Refused:
     response = protocol.accept(request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return Refused(response.serialize(), response.status_code)
-    return Accepted(response.serialize(), protocol.subprotocol or "")
+    try:
+        compression = _compression(request, rules)
+    except ValueError as exc:
+        return refuse(HTTPStatus.BAD_REQUEST, f"{exc}.")
+    if compression is not None:
+        response.headers["Sec-WebSocket-Extensions"] = compression.header
+    return Accepted(response.serialize(), protocol.subprotocol or "", compression)
+
+
+def _compression(request: Request, rules: Rules) -> Compression | None:
+    """Return what comes of the client's offers; raises ValueError as `agree` does."""
+    if not rules.compression:
+        return None
+    return agree(request.headers.get_all("Sec-WebSocket-Extensions"))
 
 
 def refuse(status: HTTPStatus, text: str, **extra: str) -> Refused:

@@ -30,8 +30,12 @@ class SocketHost(Protocol):
     def admission(self) -> Admission:
         """Who may come in; each socket tells it when it comes and goes."""
 
-    def open_peer(self, subprotocol: str, remote: str) -> Peer:
-        """Make the peer of a connection that is about to open."""
+    def open_peer(self, subprotocol: str, remote: str, deflates: bool = False) -> Peer:
+        """
+        Make the peer of a connection that is about to open.
+
+        *deflates*: it may be sent compressed messages.
+        """
 
 
 class ServerState(Protocol):

@@ -35,6 +35,7 @@ from realtime.engine.socket import Peer
 from realtime.engine.wheel import Timer
 from realtime.errors import GOING_AWAY, INTERNAL_CLOSE
 from realtime.wire.frames import Opcode, close_frame, server_frame
+from realtime.wire.inflating_reader import InflatingReader
 from realtime.wire.reader import FrameReader
 
 log = structlog.get_logger(__name__)
@@ -261,15 +262,20 @@ class WebSocketTransport(asyncio.Protocol):
             return
         self.subprotocol = outcome.subprotocol
         try:
-            peer = self._host.open_peer(outcome.subprotocol, self.remote)
+            peer = self._open_peer(outcome)
         except Exception:
             log.exception("peer_failed", remote=self.remote)
             text = "The server failed; it has been logged."
             self._refuse(refuse(HTTPStatus.INTERNAL_SERVER_ERROR, text))
             return
-        self._enter_open(peer, outcome.response)
+        self._enter_open(peer, outcome)
         if rest:
             self.data_received(rest)
+
+    def _open_peer(self, accepted: Accepted) -> Peer:
+        compression = accepted.compression
+        deflates = compression is not None and compression.deflates
+        return self._host.open_peer(accepted.subprotocol, self.remote, deflates)
 
     def _refuse_entrance(self, head: bytes) -> Refused | None:
         """Find out who it is and whether he may come in, before the costly part."""
@@ -282,19 +288,22 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _shake_hands(self, head: bytes) -> Accepted | Refused:
         host, server = self._host, self._host.server
-        rules = Rules(host.subprotocols, server.allowed_origins, server.dev)
+        rules = Rules(
+            host.subprotocols, server.allowed_origins, server.dev, server.compression
+        )
         return shake_hands(head, rules)
 
-    def _enter_open(self, peer: Peer, response: bytes) -> None:
+    def _enter_open(self, peer: Peer, accepted: Accepted) -> None:
         self._cancel_timer()
         self._phase = Phase.OPEN
         self._peer = peer  # from now on, and until it is lost, it counts as open
         self._host.admission.go_on(self)
         self._host.admission.enter_socket(self.remote)
-        self._reader = FrameReader(self._host.limits.max_frame_bytes)
+        reader = FrameReader if accepted.compression is None else InflatingReader
+        self._reader = reader(self._host.limits.max_frame_bytes)
         self._heard = self._wheel.now
         self._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
-        self._transport.write(response)
+        self._transport.write(accepted.response)
         self.send = self._transport.write
         try:
             peer.opened(self)

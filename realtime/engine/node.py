@@ -33,7 +33,7 @@ from realtime.types import (
     UserId,
 )
 from realtime.wire.dialect import Dialect
-from realtime.wire.native import DIALECTS
+from realtime.wire.native import DEFLATING, DIALECTS
 
 log = structlog.get_logger(__name__)
 
@@ -128,9 +128,14 @@ class Node(Graph):
         """What a client may offer in the handshake."""
         return tuple(DIALECTS)
 
-    def open_peer(self, subprotocol: str, remote: str) -> Connection:
-        """Make the peer of a socket that has agreed on *subprotocol*."""
-        dialect: Dialect = DIALECTS[subprotocol]
+    def open_peer(
+        self, subprotocol: str, remote: str, deflates: bool = False
+    ) -> Connection:
+        """
+        Make the peer of a socket that has agreed on *subprotocol*, and, if *deflates*,
+        that we may compress.
+        """
+        dialect: Dialect = (DEFLATING if deflates else DIALECTS)[subprotocol]
         return Connection(
             self.services, ConnectionId(secrets.token_hex(8)), dialect, remote
         )

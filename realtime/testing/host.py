@@ -14,7 +14,7 @@ from realtime.engine.outbox import Outbox
 from realtime.engine.socket import Peer, Socket
 from realtime.engine.wheel import Wheel
 from realtime.settings import DrainSettings, LimitSettings, ServerSettings
-from realtime.wire.frames import FrameKey, Opcode, server_frame
+from realtime.wire.frames import FrameKey, Opcode, deflated, server_frame
 
 
 class RecordingPeer:
@@ -55,10 +55,14 @@ class EchoPeer:
     Sends every message back, through an outbox as a real connection does.
 
     A client that sends and does not read is not read any more, so that nothing grows.
+    With *deflates*, messages are compressed where that pays.
     """
 
     outbox: Outbox
     socket: Socket
+
+    def __init__(self, deflates: bool = False) -> None:
+        self._deflates = deflates
 
     def opened(self, socket: Socket) -> None:
         """Make the outbox."""
@@ -68,7 +72,8 @@ class EchoPeer:
     def received(self, data: bytes, binary: bool) -> None:
         """Send it back."""
         opcode = Opcode.BINARY if binary else Opcode.TEXT
-        self.outbox.reply(server_frame(opcode, data))
+        frame = server_frame(opcode, data)
+        self.outbox.reply(deflated(frame) if self._deflates else frame)
 
     def paused(self) -> None:
         """Stop reading too."""
@@ -86,9 +91,12 @@ class EchoPeer:
 
 @dataclass(slots=True)
 class SimpleHost:
-    """An ``edges.host.SocketHost``. *make* is given sub-protocol and remote address."""
+    """
+    An ``edges.host.SocketHost``. *make* is given sub-protocol and remote address;
+    without it, there is an echo.
+    """
 
-    make: Callable[[str, str], Peer] = lambda subprotocol, remote: EchoPeer()
+    make: Callable[[str, str], Peer] | None = None
     subprotocols: tuple[str, ...] = ("",)
     limits: LimitSettings = field(default_factory=LimitSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
@@ -102,6 +110,8 @@ class SimpleHost:
         self.wheel = Wheel(self.clock)
         self.admission = Admission(self.limits, self.drain, self.clock, self.metrics)
 
-    def open_peer(self, subprotocol: str, remote: str) -> Peer:
+    def open_peer(self, subprotocol: str, remote: str, deflates: bool = False) -> Peer:
         """Make a peer."""
+        if self.make is None:
+            return EchoPeer(deflates)
         return self.make(subprotocol, remote)
