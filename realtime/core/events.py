@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from realtime.core.event_time import correct
 from realtime.errors import (
@@ -35,7 +36,7 @@ _MAX_INT = 2**64 - 1  # what MessagePack can carry
 _MIN_INT = -(2**63)
 
 # The year 5138: a device's wrong clock is corrected, but milliseconds are a mistake.
-_MAX_AT = 1e11
+MAX_AT = 1e11
 
 _FIELDS = frozenset({"name", "at", "properties"})
 _NO_PROPERTIES: Mapping[str, Scalar] = MappingProxyType({})
@@ -46,14 +47,24 @@ _PROPERTY_BYTES = 6
 _NUMBER_BYTES = 16
 
 
+class Bounds(NamedTuple):
+    """What the settings say of events; the seconds are floats."""
+
+    max_ahead_s: float
+    max_age_s: float
+    max_bytes: int
+
+
 class EventRules:
     """What an event must be like; made once from the settings."""
 
-    __slots__ = ("_max_bytes", "_names", "_settings")
+    __slots__ = ("_max_bytes", "_names", "_settings", "bounds")
 
     def __init__(self, events: EventSettings, limits: LimitSettings) -> None:
         self._settings = events
         self._max_bytes = limits.max_event_bytes
+        ahead_s, age_s = float(events.max_ahead_s), float(events.max_age_s)
+        self.bounds = Bounds(ahead_s, age_s, self._max_bytes)
         self._names: set[str] = set()  # well-formed ones, seen before
 
     def judge(
@@ -114,37 +125,46 @@ class EventRules:
         Raises:
             RejectedEvent: BAD_PROPERTIES or EVENT_TOO_LARGE.
         """
-        # Hot: every property of every event passes here.
-        if not isinstance(properties, dict):
-            reason = f"properties is {shown(properties)}; it must be an object"
-            raise _bad(BAD_PROPERTIES, reason, "properties")
-        if len(properties) > MAX_PROPERTIES:
-            raise _bad(
-                BAD_PROPERTIES,
-                f"the event has {len(properties)} properties; at most {MAX_PROPERTIES} "
-                "are allowed",
-                "properties",
-            )
-        size = _EVENT_BYTES
-        for key, value in properties.items():
-            # The usual case in one expression: no calls but of the strings themselves.
-            if (
-                type(key) is type(value) is str
-                and key.isascii()
-                and value.isascii()
-                and 1 <= len(key) <= MAX_KEY
-                and len(value) <= MAX_STRING
-            ):
-                size += _PROPERTY_BYTES + len(key) + len(value)
-            else:
-                size += _key_bytes(key) + _value_bytes(key, value)
-        if size > self._max_bytes:
-            raise _bad(
-                EVENT_TOO_LARGE,
-                f"the event takes about {size} bytes; at most {self._max_bytes} are "
-                "allowed",
-                "properties",
-            )
+        check_properties(properties, self._max_bytes)
+
+
+def check_properties(properties: object, max_bytes: int) -> None:
+    """
+    Raise unless these may be the properties of an event of *max_bytes*.
+
+    Raises:
+        RejectedEvent: BAD_PROPERTIES or EVENT_TOO_LARGE.
+    """
+    # Hot: every property of every event passes here.
+    if not isinstance(properties, dict):
+        reason = f"properties is {shown(properties)}; it must be an object"
+        raise _bad(BAD_PROPERTIES, reason, "properties")
+    if len(properties) > MAX_PROPERTIES:
+        raise _bad(
+            BAD_PROPERTIES,
+            f"the event has {len(properties)} properties; at most {MAX_PROPERTIES} "
+            "are allowed",
+            "properties",
+        )
+    size = _EVENT_BYTES
+    for key, value in properties.items():
+        # The usual case in one expression: no calls but of the strings themselves.
+        if (
+            type(key) is type(value) is str
+            and key.isascii()
+            and value.isascii()
+            and 1 <= len(key) <= MAX_KEY
+            and len(value) <= MAX_STRING
+        ):
+            size += _PROPERTY_BYTES + len(key) + len(value)
+        else:
+            size += _key_bytes(key) + _value_bytes(key, value)
+    if size > max_bytes:
+        raise _bad(
+            EVENT_TOO_LARGE,
+            f"the event takes about {size} bytes; at most {max_bytes} are allowed",
+            "properties",
+        )
 
 
 def _checked_at(at: object) -> float:
@@ -152,7 +172,7 @@ def _checked_at(at: object) -> float:
         raise _bad(
             BAD_EVENT, f"at is {shown(at)}; it must be a number of seconds", "at"
         )
-    if not -_MAX_AT <= at <= _MAX_AT:  # also true for NaN
+    if not -MAX_AT <= at <= MAX_AT:  # also true for NaN
         raise _bad(
             BAD_EVENT,
             f"at is {shown(at)}; it must be seconds (not milliseconds) since the epoch",

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from realtime.adapters.ledger.port import DeviceTaken, Ledger
 from realtime.clock import Clock
+from realtime.core.counting import Counting
 from realtime.core.event_time import ClockOffset
-from realtime.core.events import EventRules
 from realtime.core.session import Numbered, check_batch
-from realtime.engine.batches import Batch, Sender, Submission, judge_all
+from realtime.engine.batches import Batch, Submission, judge_all
 from realtime.engine.hooks.events import EventHooks
 from realtime.engine.ingest import Busy, Ingest
 from realtime.errors import (
@@ -95,7 +95,7 @@ class Backend:
         self,
         ledger: Ledger,
         ingest: Ingest,
-        rules: EventRules,
+        counting: Counting,
         hooks: EventHooks,
         settings: LedgerSettings,
         limits: LimitSettings,
@@ -103,7 +103,7 @@ class Backend:
     ) -> None:
         self._ledger = ledger
         self._ingest = ingest
-        self._rules = rules
+        self._counting = counting
         self._hooks = hooks
         self._settings = settings
         self._limits = limits
@@ -153,10 +153,7 @@ class Backend:
         waiter = _Waiter()
         submission = self._submission(request, now)
         if request.hooked and self._hooks.used:
-            judged = await self._hooks.ask(
-                submission.judged, request.device, request.user
-            )
-            submission = replace(submission, judged=judged)
+            submission = await self._ask(request, submission)
         try:
             self._ingest.submit(waiter, submission)
         except Busy as exc:
@@ -170,8 +167,17 @@ class Backend:
         if request.sent_at is not None:
             offset.sample(request.sent_at, now)
         numbered = Numbered(request.first, request.events, request.lost)
-        sender = Sender(
+        sender = self._counting.sender(
             request.device, request.user, request.may_track, request.names_users
         )
-        judged = judge_all(self._rules, sender, numbered, now, offset.seconds)
-        return Submission(request.device, numbered, judged, now, request.mark_ttl_s)
+        ttl_s = request.mark_ttl_s
+        return Submission(sender, numbered, now, offset.seconds, ttl_s)
+
+    async def _ask(self, request: BackendBatch, submission: Submission) -> Submission:
+        """Judge the events and let the hook have its word."""
+        numbered, now = submission.numbered, submission.now
+        judged = judge_all(
+            self._counting, submission.sender, numbered, now, submission.offset_s
+        )
+        judged = await self._hooks.ask(judged, request.device, request.user)
+        return replace(submission, numbered=replace(numbered, events=judged))

@@ -8,39 +8,39 @@ is taken for a commit, so that single-event frames cost one sub-batch per tick.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from realtime.core.cells import CellKey, Delta
-from realtime.core.counters import CounterSet
-from realtime.core.events import EventRules
+from realtime.core.cells import CellKey, Cells, Delta
+from realtime.core.counting import Counting, Sender
+from realtime.core.ledger import SubBatch
 from realtime.core.session import Numbered
-from realtime.errors import BAD_EVENT, RejectedEvent
-from realtime.types import DeviceId, Event, UserId, hot_value
+from realtime.core.usual import count_usual
+from realtime.errors import RejectedEvent
+from realtime.types import DeviceId, Event, hot_value
 from realtime.wire.messages import Rejection
 
 MAX_BATCH_EVENTS = 1_000
-MAX_USER = 255  # characters
 
 
 @hot_value
 class Submission:
     """
-    Judged events, ready to be counted: an event or its rejection for every number.
+    Events to be counted, as they came at *now*; ``offset_s`` corrects their clock.
 
-    ``numbered.events`` is what they were made from; only its numbers matter here.
+    Those in ``numbered`` are raw, or judged already: an ``Event`` or a ``Rejection``.
     """
 
-    device: DeviceId
+    sender: Sender
     numbered: Numbered
-    judged: Sequence[Event | Rejection]
     now: float
+    offset_s: float = 0.0
     mark_ttl_s: float | None = None
 
     @property
     def size(self) -> int:
         """How many events there are, and 1 for a bare declaration of loss."""
-        return len(self.judged) or 1
+        return len(self.numbered.events) or 1
 
 
 class Origin(Protocol):
@@ -62,23 +62,8 @@ def rejection_of(seq: int, exc: RejectedEvent) -> Rejection:
     return Rejection(seq, exc.code.code, exc.code.name, exc.reason)
 
 
-@hot_value
-class Sender:
-    """
-    Whose events are judged.
-
-    With ``names_users``, each event may carry a ``user`` of its own: a backend sends
-    the events of many.
-    """
-
-    device: DeviceId
-    user: UserId | None
-    may_track: Callable[[str], bool]
-    names_users: bool = False
-
-
 def judge_all(
-    rules: EventRules, sender: Sender, numbered: Numbered, now: float, offset_s: float
+    counting: Counting, sender: Sender, numbered: Numbered, now: float, offset_s: float
 ) -> list[Event | Rejection]:
     """
     Judge raw events one by one: a bad one never spoils the others.
@@ -88,111 +73,98 @@ def judge_all(
     judged: list[Event | Rejection] = []
     for seq, raw in enumerate(numbered.events, numbered.first):
         try:
-            user = sender.user
-            if sender.names_users and isinstance(raw, dict) and "user" in raw:
-                user, raw = _named_user(raw, user)
-            event = rules.judge(
-                raw,
-                device=sender.device,
-                seq=seq,
-                user=user,
-                received_at=now,
-                offset_s=offset_s,
-                may_track=sender.may_track,
-            )
+            judged.append(counting.judge(sender, raw, seq, now, offset_s))
         except RejectedEvent as exc:
             judged.append(rejection_of(seq, exc))
-        else:
-            judged.append(event)
     return judged
 
 
-def _named_user(
-    raw: dict[str, object], otherwise: UserId | None
-) -> tuple[UserId | None, dict[str, object]]:
-    """Part an event from the user that it names; null counts as left out."""
-    user = raw["user"]
-    if user is None:
-        user = otherwise
-    elif not isinstance(user, str) or not 1 <= len(user) <= MAX_USER:
-        raise RejectedEvent(
-            BAD_EVENT, f"user: must be 1 to {MAX_USER} characters", field="user"
-        )
-    named = None if user is None else UserId(user)
-    return named, {name: raw[name] for name in raw if name != "user"}
+Part = tuple[int, Sequence[object], Sender, float, float]
+"""
+What one submission brought: the first number, the events, whose they are, when they
+came and what corrects their clock. It is judged again if a part of it must not count.
+"""
 
 
-class Batch:
-    """The consecutive numbers ``first..last`` of one device, and what they add."""
+class Batch(SubBatch):
+    """A sub-batch that grows; the rest of it is for us, not for the ledger."""
 
-    __slots__ = (
-        "deltas",
-        "device",
-        "events",
-        "first",
-        "last",
-        "mark_ttl_s",
-        "now",
-        "open",
-        "origin",
-        "rejected",
-        "size",
-    )
+    __slots__ = ("counted", "open", "origin", "parts", "rejected", "size")
 
-    def __init__(self, origin: Origin, device: DeviceId, first: int) -> None:
+    deltas: dict[CellKey, Delta]
+    cells: list[Cells]
+
+    def __init__(
+        self,
+        origin: Origin,
+        device: DeviceId,
+        first: int,
+        mark_ttl_s: float,
+        cells: list[Cells],
+    ) -> None:
+        # Hot: once per device and tick.
         self.origin = origin
         self.device = device
         self.first = first
         self.last = first - 1
-        self.size = 0
-        self.now = 0.0
-        self.mark_ttl_s: float | None = None
-        self.events: list[Event] = []
+        self.mark_ttl_s = mark_ttl_s
+        self.deltas = {}
+        self.cells = cells
         self.rejected: list[Rejection] = []
-        self.deltas: dict[CellKey, Delta] = {}
+        self.parts: list[Part] = []
+        self.size = 0
+        self.counted = 0  # events that add something or could have
         self.open = True
-
-    @property
-    def counted(self) -> int:
-        """How many events add something or could have."""
-        return len(self.events)
 
     @property
     def lost(self) -> int:
         """How many of the numbers covered will never come."""
         covered = self.last - self.first + 1
-        return covered - len(self.events) - len(self.rejected)
+        return covered - self.counted - len(self.rejected)
 
-    def takes(self, submission: Submission) -> bool:
-        """Whether *submission* may grow this batch."""
-        numbered = submission.numbered
+    def takes(self, device: DeviceId, first: int, size: int) -> bool:
+        """Whether *size* events of *device* from number *first* on may be added."""
         return (
-            self.open
-            and submission.device == self.device
-            and numbered.first - numbered.lost == self.last + 1
-            and self.size + submission.size <= MAX_BATCH_EVENTS
+            first == self.last + 1
+            and self.open
+            and self.size + size <= MAX_BATCH_EVENTS
+            and device == self.device
         )
 
-    def add(self, submission: Submission, counters: CounterSet) -> int:
-        """Append; return how many windows were not updated because of lateness."""
-        # Hot: once per frame, and the loop once per event.
-        late = 0
-        now, deltas = submission.now, self.deltas
-        self.now = now
-        self.mark_ttl_s = submission.mark_ttl_s
-        for judged in submission.judged:
-            if isinstance(judged, Rejection):
-                self.rejected.append(judged)
-                continue
+    def add(self, part: Part, done: int, counting: Counting) -> int:
+        """
+        Append a part whose first *done* events are in ``cells`` already.
+
+        Returns how many windows were not updated because of lateness.
+        """
+        # Hot: once per frame; the loop only for what is not usual.
+        first, events, *_ = part
+        count = len(events)
+        self.parts.append(part)
+        self.last = first + count - 1
+        self.size += count or 1
+        self.counted += done
+        return 0 if done == count else self._count(part, done, counting)
+
+    def _count(self, part: Part, done: int, counting: Counting) -> int:
+        """Count the events of *part* after the first *done*; return as above."""
+        first, events, sender, now, offset_s = part
+        late, count, cells = 0, len(events), self.cells
+        while done < count:
             try:
-                late += counters.add(judged, now, deltas)
+                raw, seq = events[done], first + done
+                if isinstance(raw, Rejection):
+                    self.rejected.append(raw)
+                else:
+                    if not isinstance(raw, Event):
+                        raw = counting.judge(sender, raw, seq, now, offset_s)
+                    late += counting.add(sender, raw, now, self.deltas)
+                    self.counted += 1
             except RejectedEvent as exc:
-                self.rejected.append(rejection_of(judged.seq, exc))
-            else:
-                self.events.append(judged)
-        numbered = submission.numbered
-        self.last = numbered.last
-        self.size += submission.size
+                self.rejected.append(rejection_of(seq, exc))
+            before = done + 1
+            done = count_usual(events, before, sender.known, now, offset_s, cells)
+            self.counted += done - before
         return late
 
     def close(self) -> None:
@@ -201,11 +173,15 @@ class Batch:
         if self.origin.batch is self:
             self.origin.batch = None
 
-    def trim(self, mark: int, counters: CounterSet) -> None:
+    def trim(self, mark: int, counting: Counting) -> None:
         """Forget the numbers up to *mark*: they were counted before."""
+        parts, size, last = self.parts, self.size, self.last
         self.first = mark + 1
-        self.events = [event for event in self.events if event.seq > mark]
-        self.rejected = [one for one in self.rejected if one.seq > mark]
-        self.deltas = {}
-        for event in self.events:
-            counters.add(event, self.now, self.deltas)
+        self.deltas, self.cells, self.rejected, self.parts = {}, [], [], []
+        self.counted = 0
+        for first, events, sender, now, offset_s in parts:
+            skip = max(mark + 1 - first, 0)
+            if skip < len(events):
+                part = (first + skip, events[skip:], sender, now, offset_s)
+                self.add(part, 0, counting)
+        self.size, self.last = size, last

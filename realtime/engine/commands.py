@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,10 +18,11 @@ import structlog
 from realtime import __version__
 from realtime.adapters.ledger.port import DeviceTaken
 from realtime.core.access import Identity
+from realtime.core.counting import Sender
 from realtime.core.event_time import ClockOffset
 from realtime.core.session import Numbered, proofs_of
 from realtime.engine import channel_commands, presence_commands
-from realtime.engine.batches import Sender, Submission, judge_all
+from realtime.engine.batches import Submission, judge_all
 from realtime.engine.channel_commands import Handler, Pending
 from realtime.engine.ingest import Busy
 from realtime.errors import (
@@ -38,14 +40,13 @@ from realtime.errors import (
     Disconnect,
     Unavailable,
 )
-from realtime.types import Channel, Event
+from realtime.types import Channel
 from realtime.wire.messages import (
     Ack,
     Hello,
     Limits,
     Refresh,
     Refreshed,
-    Rejection,
     SlowDown,
     Track,
     Unsubscribed,
@@ -195,8 +196,8 @@ def track(connection: Connection, command: Track) -> Pending:
         offset.sample(command.sent_at, now)
     if services.hooks.events.used:
         return _ask(connection, command, numbered, now)
-    judged = _judge(connection, numbered, now, offset.seconds)
-    _submit(connection, Submission(session.device, numbered, judged, now))
+    sender = connection.sender = connection.sender or _sender(connection)
+    _submit(connection, Submission(sender, numbered, now, offset.seconds))
     return None
 
 
@@ -204,15 +205,15 @@ async def _ask(
     connection: Connection, command: Track, numbered: Numbered, now: float
 ) -> None:
     """Judge the events, let the hook have its word, and hand them to the ingest."""
-    session, hooks = connection.session, connection.services.hooks.events
+    session, services = connection.session, connection.services
     while True:
-        assert session.identity is not None
-        assert session.device is not None
         assert session.offset is not None
-        judged = _judge(connection, numbered, now, session.offset.seconds)
-        user = session.identity.user
+        sender, offset_s = _sender(connection), session.offset.seconds
+        judged = judge_all(services.counting, sender, numbered, now, offset_s)
+        device, user = sender.device, sender.user
         try:
-            judged = await hooks.ask(judged, session.device, user, connection.id)
+            hooks = services.hooks.events
+            judged = await hooks.ask(judged, device, user, connection.id)
         except CommandError as exc:
             _slow_down(connection, numbered, exc.retry_after_s or 1.0, exc.reason)
             return
@@ -224,7 +225,7 @@ async def _ask(
         if (again.first, again.lost) == (numbered.first, numbered.lost):
             break
         numbered = again
-    _submit(connection, Submission(session.device, numbered, judged, now))
+    _submit(connection, Submission(sender, replace(numbered, events=judged), now))
 
 
 def _submit(connection: Connection, submission: Submission) -> None:
@@ -250,22 +251,14 @@ def _acknowledge_again(connection: Connection) -> None:
         connection.reply(Ack(connection.session.acked))
 
 
-def _judge(
-    connection: Connection, numbered: Numbered, now: float, offset_s: float
-) -> list[Event | Rejection]:
-    sender = connection.sender
-    if sender is None:
-        sender = connection.sender = _sender(connection)
-    return judge_all(connection.services.rules, sender, numbered, now, offset_s)
-
-
 def _sender(connection: Connection) -> Sender:
-    """Say whose events these are; kept until the token changes."""
-    identity, device = connection.session.identity, connection.session.device
+    """Say whose events these are; true until the token changes."""
+    services, session = connection.services, connection.session
+    identity, device = session.identity, session.device
     assert identity is not None
     assert device is not None
-    may_track = connection.services.access.tracker(identity)
-    return Sender(device, identity.user, may_track)
+    may_track = services.access.tracker(identity)
+    return services.counting.sender(device, identity.user, may_track)
 
 
 # -- the token -------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from typing import Any
 import structlog
 
 from realtime.core.access import Identity
+from realtime.core.counting import Sender
 from realtime.core.session import Phase, Session
-from realtime.engine import commands
-from realtime.engine.batches import Batch, Sender
+from realtime.engine import commands, straight
+from realtime.engine.batches import Batch
 from realtime.engine.directory import Facts
 from realtime.engine.gate import presents_token
 from realtime.engine.outbox import Outbox
@@ -62,6 +63,8 @@ from realtime.wire.messages import (
 )
 
 log = structlog.get_logger(__name__)
+
+_BINARY = Opcode.BINARY  # an enum's member costs more to look up than this
 
 # Commands behind a slow one, and their bytes, before the socket is no longer read.
 MAX_WAITING = 64
@@ -143,10 +146,14 @@ class Connection:
     def received(self, data: bytes, binary: bool) -> None:
         """One message came in: decode it, and handle it or let it wait its turn."""
         try:
-            if binary is not (self.dialect.opcode is Opcode.BINARY):
+            dialect = self.dialect
+            if binary is not (dialect.opcode is _BINARY):
                 kind = "a text" if binary else "a binary"
-                raise Disconnect(BAD_FRAME, f"{self.dialect.name} wants {kind} frame")
-            command = self.dialect.decode(data)
+                raise Disconnect(BAD_FRAME, f"{dialect.name} wants {kind} frame")
+            value = dialect.load(data)
+            if self._busy is None and straight.track(self, value, data):
+                return
+            command = dialect.command(value, data)
             if type(command) is Ping:
                 self._pong(command)
             elif self._busy is None:
@@ -431,8 +438,14 @@ class Connection:
 
     def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
         """Events up to *mark* are committed: acknowledge them."""
+        # Hot: once per device and tick.
         self.session.counted(mark)
-        self.reply(Ack(mark, rejected))
+        if rejected:
+            self.reply(Ack(mark, rejected))
+        else:
+            frame = self.dialect.ack(mark)
+            if frame:
+                self.outbox.reply(frame)
 
     def refused(self, expected: int) -> None:
         """The ledger waits for another number than this session thought."""

@@ -17,6 +17,7 @@ from realtime.adapters.registry.port import Registry
 from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.counters import CounterSet
+from realtime.core.counting import Counting
 from realtime.core.events import EventRules
 from realtime.core.limits import Rate
 from realtime.core.namespaces import NamespaceDefinition
@@ -140,13 +141,14 @@ class Graph:
     def _count(self) -> None:
         """Make what counts events, and reads what was counted."""
         parts, settings = self.parts, self.parts.ledger_settings
+        counting = self._counting = Counting(self._rules, parts.counters)
         self.ingest = Ingest(
-            parts.ledger, parts.counters, settings, parts.clock, self.metrics
+            parts.ledger, counting, settings, parts.clock, self.metrics
         )
         self._backend = Backend(
             parts.ledger,
             self.ingest,
-            self._rules,
+            counting,
             self.hooks.events,
             settings,
             parts.limits,
@@ -217,7 +219,7 @@ class Graph:
             gate=self.gate,
             directory=self.directory,
             connections=self._connections,
-            rules=self._rules,
+            counting=self._counting,
             hooks=self.hooks,
             people=self.people,
             notify=self.hooks.notify,

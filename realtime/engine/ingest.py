@@ -19,9 +19,11 @@ import structlog
 
 from realtime.adapters.ledger.port import Ledger
 from realtime.clock import Clock
-from realtime.core.counters import CounterSet
-from realtime.core.ledger import Outcome, SubBatch, Verdict
-from realtime.engine.batches import Batch, Origin, Submission
+from realtime.core.cells import Cells
+from realtime.core.counting import Counting
+from realtime.core.ledger import Outcome, Verdict
+from realtime.core.usual import count_usual
+from realtime.engine.batches import Batch, Origin, Part, Submission
 from realtime.engine.metrics import Metrics
 from realtime.errors import (
     EVENT_DENIED,
@@ -64,14 +66,14 @@ class Ingest:
     def __init__(
         self,
         ledger: Ledger,
-        counters: CounterSet,
+        counting: Counting,
         settings: LedgerSettings,
         clock: Clock,
         metrics: Metrics,
         random: Random | None = None,
     ) -> None:
         self._ledger = ledger
-        self._counters = counters
+        self._counting = counting
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
@@ -90,20 +92,51 @@ class Ingest:
         Raises:
             Busy: If nothing was taken.
         """
-        size = submission.size
-        self._check_room(size)
+        sender, numbered = submission.sender, submission.numbered
+        self._check_room(submission.size)
+        now, offset_s, cells = submission.now, submission.offset_s, list[Cells]()
+        done = count_usual(numbered.events, 0, sender.known, now, offset_s, cells)
+        part = (numbered.first, numbered.events, sender, now, offset_s)
+        ttl_s = submission.mark_ttl_s
+        self.add(origin, part, done, cells, numbered.lost, ttl_s)
+
+    def has_room(self, size: int) -> bool:
+        """Whether *size* events would be taken now."""
+        return (
+            not self.stalled
+            and self.pending_events + size <= self._settings.max_pending_events
+        )
+
+    def add(
+        self,
+        origin: Origin,
+        part: Part,
+        done: int,
+        cells: list[Cells],
+        lost: int = 0,
+        mark_ttl_s: float | None = None,
+    ) -> None:
+        """
+        Take events, of which the first *done* are usual and add 1 to each of *cells*.
+
+        You must have asked whether there is room. See `submit`.
+        """
+        # Hot: once per frame.
+        begin, size, device = part[0] - lost, len(part[1]) or 1, part[2].device
         batch = origin.batch
-        if batch is None or not batch.takes(submission):
-            batch = Batch(origin, submission.device, submission.numbered.first)
-            batch.first -= submission.numbered.lost
-            origin.batch = batch
+        if batch is None or not batch.takes(device, begin, size):
+            ttl_s = mark_ttl_s or self._settings.marks_ttl_s
+            batch = origin.batch = Batch(origin, device, begin, ttl_s, cells)
+            if not self._waiting:
+                self._drained.clear()
+                self._wake.set()
             self._waiting.append(batch)
-        late = batch.add(submission, self._counters)
+        else:
+            batch.cells += cells
+        late = batch.add(part, done, self._counting)
         if late:
             self._metrics.events_late.inc(late)
         self.pending_events += size
-        self._drained.clear()
-        self._wake.set()
 
     def _check_room(self, size: int) -> None:
         if self.stalled:
@@ -156,20 +189,16 @@ class Ingest:
     async def _commit(self, batches: Sequence[Batch]) -> None:
         now = self._clock.time()
         while batches:
-            outcomes = await self._answer([self._sub_batch(b) for b in batches], now)
+            outcomes = await self._answer(batches, now)
             batches = self._settle(batches, outcomes)
 
-    def _sub_batch(self, batch: Batch) -> SubBatch:
-        ttl_s = batch.mark_ttl_s or self._settings.marks_ttl_s
-        return SubBatch(batch.device, batch.first, batch.last, batch.deltas, ttl_s)
-
-    async def _answer(self, subs: Sequence[SubBatch], now: float) -> list[Outcome]:
+    async def _answer(self, batches: Sequence[Batch], now: float) -> list[Outcome]:
         """Repeat the commit until the ledger says what became of it."""
         delay_s = RETRY_FIRST_S
         while True:
             started = self._clock.monotonic()
             try:
-                outcomes = await self._ledger.commit(subs, now)
+                outcomes = await self._ledger.commit(batches, now)
             except LedgerUnavailable as exc:
                 if not self.stalled:
                     log.warning("ledger_unavailable", error=str(exc))
@@ -199,7 +228,7 @@ class Ingest:
             verdict = outcome.verdict
             if verdict is _OVERLAP:
                 self._metrics.events_duplicate.inc(outcome.mark - batch.first + 1)
-                batch.trim(outcome.mark, self._counters)
+                batch.trim(outcome.mark, self._counting)
                 again.append(batch)
                 continue
             self.pending_events -= batch.size

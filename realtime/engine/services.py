@@ -9,7 +9,7 @@ from realtime.adapters.broker.port import Broker
 from realtime.adapters.ledger.port import Ledger
 from realtime.clock import Clock
 from realtime.core.access import Access
-from realtime.core.events import EventRules
+from realtime.core.counting import Counting
 from realtime.core.limits import Rate
 from realtime.engine.auth import Authenticator
 from realtime.engine.directory import Directory
@@ -49,7 +49,7 @@ class Services:
     authenticator: Authenticator
     gate: Gate
     directory: Directory
-    rules: EventRules
+    counting: Counting
     hooks: Hooks
     people: People
     ledger: Ledger

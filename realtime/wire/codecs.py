@@ -41,6 +41,12 @@ class Codec(Protocol):
     def decode(self, data: bytes) -> object:
         """Return the plain value that *data* is. Raises Undecodable."""
 
+    def load(self, data: bytes) -> object:
+        """Return what `decode` would, or what only `check` refuses."""
+
+    def check(self, value: object, data: bytes) -> None:
+        """Raise Undecodable if *value*, loaded from *data*, is no plain value."""
+
     def encode(self, value: object) -> bytes:
         """Return the bytes of *value*. Raises Undecodable if it is not plain."""
 
@@ -76,14 +82,23 @@ class JSONCodec:
             InvalidUtf8: If *data* is not UTF-8.
             Undecodable: If it is no JSON, or nested too deeply.
         """
+        value = self.load(data)
+        self.check(value, data)
+        return value
+
+    def load(self, data: bytes) -> object:
+        """See ``Codec``."""
         try:
             value: object = orjson.loads(data)
         except orjson.JSONDecodeError as exc:
             raise _not_json(data, exc) from exc
+        return value
+
+    def check(self, value: object, data: bytes) -> None:
+        """See ``Codec``."""
         openers = data.count(b"{") + data.count(b"[")
         if openers > MAX_DEPTH and _too_deep(value, openers):
             raise Undecodable(f"the message is nested more than {MAX_DEPTH} deep")
-        return value
 
     def encode(self, value: object) -> bytes:
         """Return *value* as JSON on one line. Raises Undecodable if it is not plain."""
@@ -151,6 +166,12 @@ class MessagePackCodec:
         Raises:
             Undecodable: If it is no single MessagePack value, or none that is plain.
         """
+        value = self.load(data)
+        _check_plain(value)
+        return value
+
+    def load(self, data: bytes) -> object:
+        """See ``Codec``."""
         try:
             if len(data) > _SMALL_BYTES:
                 _check_whole(data)
@@ -159,8 +180,11 @@ class MessagePackCodec:
             )
         except (ValueError, msgpack.UnpackException) as exc:
             raise Undecodable(_msgpack_problem(exc)) from exc
-        _check_plain(value)
         return value
+
+    def check(self, value: object, data: bytes) -> None:
+        """See ``Codec``."""
+        _check_plain(value)
 
     def encode(self, value: object) -> bytes:
         """Return *value* as MessagePack. Raises Undecodable if it is not plain."""

@@ -37,6 +37,23 @@ class Dialect(Protocol):
             CommandError: If its type is unknown or a field is missing or wrong.
         """
 
+    def load(self, data: bytes) -> object:
+        """
+        Return the plain value that a message is, with nothing of it decided.
+
+        It must be given to `check` or `command` before it is believed. Raises as
+        `decode` does for what is no value at all.
+        """
+
+    def check(self, value: object, data: bytes) -> None:
+        """Raise Undecodable if what was loaded from *data* is not to be taken."""
+
+    def command(self, value: object, data: bytes) -> Command:
+        """Return the command that was loaded from *data*; raise as `decode` does."""
+
+    def ack(self, mark: int) -> bytes:
+        """Return the frame of an ``Ack`` of *mark* that has nothing rejected."""
+
     def encode(self, message: Reply) -> bytes:
         """Return the payload of *message*; empty when the protocol has no such one."""
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgpack
+
 from realtime.wire.codecs import JSON, MSGPACK, Codec
 from realtime.wire.dialect import Dialect
 from realtime.wire.frames import FrameKey, Opcode, deflated, server_frame
@@ -30,6 +32,28 @@ class NativeDialect:
     def decode(self, data: bytes) -> Command:
         """Return the command that one whole message is."""
         return to_command(self.codec.decode(data))
+
+    def load(self, data: bytes) -> object:
+        """Return the value that a message is, which is not checked yet."""
+        return self.codec.load(data)
+
+    def check(self, value: object, data: bytes) -> None:
+        """Raise Undecodable unless the value loaded from *data* is a plain one."""
+        self.codec.check(value, data)
+
+    def command(self, value: object, data: bytes) -> Command:
+        """Return the command that was loaded from *data*."""
+        self.codec.check(value, data)
+        return to_command(value)
+
+    def ack(self, mark: int) -> bytes:
+        """Return the frame of an acknowledgement without rejections."""
+        # Hot: once per device and tick, so it is written rather than encoded.
+        if self.codec is JSON:
+            text = b'{"type":"ack","acked":%d}' % mark
+            return b"\x81%c%b" % (len(text), text)
+        packed: bytes = msgpack.packb(mark)
+        return b"\x82%c\x82\xa4type\xa3ack\xa5acked%b" % (16 + len(packed), packed)
 
     def encode(self, message: Reply) -> bytes:
         """Return the payload of *message*."""

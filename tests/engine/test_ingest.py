@@ -11,9 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from realtime.adapters.ledger.port import Ledger
+from realtime.core import counting as counting_module
 from realtime.core.counters import CounterDefinition, CounterSet
+from realtime.core.counting import Counting
+from realtime.core.events import EventRules
 from realtime.core.ledger import Outcome, SubBatch, Verdict, judge
 from realtime.core.session import Numbered
+from realtime.core.totals import total
 from realtime.engine.batches import Batch, Submission
 from realtime.engine.ingest import Busy, Ingest
 from realtime.engine.metrics import Metrics
@@ -23,7 +27,7 @@ from realtime.errors import (
     EVENT_TOO_OLD,
     LedgerUnavailable,
 )
-from realtime.settings import LedgerSettings
+from realtime.settings import EventSettings, LedgerSettings, LimitSettings
 from realtime.testing.clock import ManualClock
 from realtime.types import DeviceId, Event
 from realtime.wire.messages import Rejection
@@ -35,6 +39,25 @@ TICK_S = 0.1
 LIKES = CounterDefinition.parse(
     "likes", {"event": "like", "measure": "count", "windows": ["total"]}, TICK_S
 )
+
+
+def counting_of(*counters: CounterDefinition) -> Counting:
+    """What judges and counts by the default settings."""
+    rules = EventRules(EventSettings(), LimitSettings())
+    return Counting(rules, CounterSet(counters))
+
+
+COUNTING = counting_of(LIKES)
+
+
+def anything(name: str) -> bool:
+    """Grant events of every name."""
+    return True
+
+
+def sent_by(device: DeviceId, counting: Counting = COUNTING) -> counting_module.Sender:
+    """A device that may send everything."""
+    return counting.sender(device, None, anything)
 
 
 class Marks(Ledger):
@@ -59,9 +82,8 @@ class Marks(Ledger):
         verdict = judge(mark, batch.first, batch.last)
         if verdict is Verdict.APPLIED:
             mark = self.marks[batch.device] = batch.last
-            self.added += sum(
-                delta[0] for delta in batch.deltas.values() if isinstance(delta, tuple)
-            )
+            added = total([batch], CounterSet([LIKES])).values()
+            self.added += sum(delta[0] for delta in added if isinstance(delta, tuple))
         return Outcome(verdict, mark)
 
 
@@ -94,7 +116,7 @@ class Bench:
         self.metrics = Metrics()
         self.ingest = Ingest(
             self.ledger,
-            CounterSet([LIKES]),
+            COUNTING,
             LedgerSettings(tick_s=TICK_S, **settings),
             self.clock,
             self.metrics,
@@ -115,7 +137,7 @@ class Bench:
         ]
         numbered = Numbered(first, events, lost)
         self.ingest.submit(
-            sender, Submission(device, numbered, events, self.clock.time())
+            sender, Submission(sent_by(device), numbered, self.clock.time())
         )
 
     async def tick(self) -> None:
@@ -205,7 +227,7 @@ async def test_a_repetition_never_calls_a_counted_event_rejected(mark: int) -> N
             Event("like", PHONE, 4, bench.clock.time()),
         ]
         numbered = Numbered(1, judged, 0)
-        submission = Submission(PHONE, numbered, judged, bench.clock.time())
+        submission = Submission(sent_by(PHONE), numbered, bench.clock.time())
         bench.ingest.submit(sender, submission)
         await bench.tick()
 
@@ -219,7 +241,7 @@ async def test_a_repetition_is_told_again_what_never_was_an_event() -> None:
         sender = Sender()
         wrong = Rejection(1, BAD_EVENT.code, BAD_EVENT.name, "is a list")
         numbered = Numbered(1, [wrong], 0)
-        submission = Submission(PHONE, numbered, [wrong], bench.clock.time())
+        submission = Submission(sent_by(PHONE), numbered, bench.clock.time())
         bench.ingest.submit(sender, submission)
         await bench.tick()
 
@@ -378,13 +400,13 @@ async def test_a_value_that_a_counter_cannot_use_rejects_only_its_event() -> Non
         {"event": "buy", "measure": "sum", "of": "amount", "windows": ["total"]},
         TICK_S,
     )
-    batch = Batch(Sender(), PHONE, 1)
+    counting = counting_of(amounts)
+    batch = Batch(Sender(), PHONE, 1, 3600.0, [])
     events = [
         Event("buy", PHONE, 1, 0.0, properties={"amount": 5}),
         Event("buy", PHONE, 2, 0.0, properties={"amount": "five"}),
     ]
-    submission = Submission(PHONE, Numbered(1, events, 0), events, 0.0)
-    batch.add(submission, CounterSet([amounts]))
+    batch.add((1, events, sent_by(PHONE, counting), 0.0, 0.0), 0, counting)
 
     assert [(one.seq, one.name) for one in batch.rejected] == [(2, "bad_value")]
     assert (batch.counted, batch.last) == (1, 2)
