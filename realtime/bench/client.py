@@ -85,7 +85,8 @@ class Client:
     One connection. Scenarios derive from it to keep more (with ``__slots__``).
 
     *number* is its place among all of the run; *token*, *device* and *secret* go into
-    the greeting. The times are on ``clock`` and None before they are reached.
+    the greeting; ``endpoint`` may be set to choose one of the target's. The times are
+    on ``clock``, ``ready_at`` is None before it is reached.
     """
 
     __slots__ = (
@@ -169,7 +170,7 @@ class Clients:
 
     def open(self, client: Client, due: float) -> None:
         """Begin to connect; *due* is when that should have happened."""
-        endpoint = self._target.endpoint(client.number)
+        endpoint = client.endpoint or self._target.endpoint(client.number)
         addresses = self._addresses[endpoint]
         family, address = addresses[client.number % len(addresses)]
         client.endpoint, client.due = endpoint, due

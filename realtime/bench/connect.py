@@ -35,7 +35,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.hints import explained
 from realtime.bench.histogram import Histogram, merged
 from realtime.bench.program import Bench, doubts, opened
-from realtime.bench.result import Result, Row, Series
+from realtime.bench.result import Result, Row, lines_of
 
 SMOKE: Mapping[str, object] = {
     "connections": 40,
@@ -298,7 +298,8 @@ def measure(bench: Bench) -> Result:
             if bench.stop:
                 break
             party.step(count * step // options.steps)
-    return bench.result(COLUMNS, party.rows, list(_series(party.rows)), party.warnings)
+    series = lines_of(party.rows, "connections", "connections", LINES)
+    return bench.result(COLUMNS, party.rows, series, party.warnings)
 
 
 class _Party:
@@ -367,19 +368,10 @@ class _Party:
         return (kib - self._base[1]) / (inside - self._base[0])
 
 
-def _series(rows: list[Row]) -> Iterator[Series]:
-    x = "connections"
-    for key, chart, name, y in (
-        ("server_mib", "Memory", "server", "MiB"),
-        ("each_kib", "Memory of one", "each", "KiB"),
-        ("p50_ms", "From due to subscribed", "p50", "ms"),
-        ("p99_ms", "From due to subscribed", "p99", "ms"),
-        ("p999_ms", "From due to subscribed", "p99.9", "ms"),
-    ):
-        found = [(row[x], row.get(key)) for row in rows]
-        points = tuple(
-            (float(at), float(value))
-            for at, value in found
-            if isinstance(at, int | float) and isinstance(value, int | float)
-        )
-        yield Series(chart, name, x, y, points, log=y == "ms")
+LINES = (
+    ("Memory", "server", "server_mib", "MiB"),
+    ("Memory of one", "each", "each_kib", "KiB"),
+    ("From due to subscribed", "p50", "p50_ms", "ms"),
+    ("From due to subscribed", "p99", "p99_ms", "ms"),
+    ("From due to subscribed", "p99.9", "p999_ms", "ms"),
+)

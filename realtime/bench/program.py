@@ -40,6 +40,8 @@ from realtime.bench.target import Target, add_target_arguments, remote_target
 
 SCENARIOS: Mapping[str, str] = {
     "connect": "how fast clients come in, and what an idle one takes",
+    "compare": "what other push servers need for the same work",
+    "fanout": "how late publications reach many subscribers, and what each costs",
 }
 """By name: the question in a line. The module has the same name."""
 

@@ -71,7 +71,11 @@ class Result:
 
     def table(self) -> list[list[str]]:
         """Return the cells of the table as text, the headings first."""
-        used = [key for key in self.columns if any(key in row for row in self.rows)]
+        used = [
+            key
+            for key in self.columns
+            if any(row.get(key) is not None for row in self.rows)
+        ]
         body = [[shown(row.get(key)) for key in used] for row in self.rows]
         return [[self.columns[key] for key in used], *body]
 
@@ -106,6 +110,27 @@ class Result:
             Path(path).write_bytes(self.to_json())
         except OSError as exc:
             raise BenchError(f"--json {path} cannot be written: {exc}") from exc
+
+
+def lines_of(
+    rows: Sequence[Row], key: str, x: str, lines: Sequence[tuple[str, str, str, str]]
+) -> list[Series]:
+    """
+    Return series of columns over the column *key*, whose axis is named *x*.
+
+    *lines* are (chart, name of the line, column, unit). Times are drawn on a
+    logarithmic axis, for tails are far away from medians.
+    """
+    found = []
+    for chart, name, column, unit in lines:
+        points = tuple(
+            (float(at), float(value))
+            for at, value in ((row.get(key), row.get(column)) for row in rows)
+            if isinstance(at, int | float) and isinstance(value, int | float)
+        )
+        if points:
+            found.append(Series(chart, name, x, unit, points, log=unit == "ms"))
+    return found
 
 
 def shown(value: Cell) -> str:
