@@ -4,16 +4,17 @@ them that are expected to be new add together.
 
 The packed argument is an array of fourteen:
 
-    1  by sub-batch: its first number
-    2  by sub-batch: its last number
+    1  by sub-batch: the number before its first one, as text
+    2  by sub-batch: its last number, as text
     3  how long marks are kept, in ms; 0 if that differs: see 14
     4  by sub-batch: the place of its mark; 0 if each has a place of its own, in order
     5  by sub-batch: 1 if it is expected to be new; 0 if all are
     6  how many marks there are: they come first in KEYS
-    7  buckets: [key, kind, cap or 0, dims of the other cell, expires_at or 0, counter,
-       grain, number, dims, amounts, more, key of the other cell's HyperLogLog or 0];
-       the last but three are by cell: *amounts* are members for a unique count; *more*
-       are the numbers of events of a mean, and keys of HyperLogLogs for a unique count
+    7  groups of buckets that are added to in the same cells: [counter, kind, cap or 0,
+       dims of the other cell, dims by cell, buckets]; buckets: [key, expires_at or 0,
+       grain, number, amounts, more, key of the other cell's HyperLogLog or 0]. By cell,
+       *amounts* are members for a unique count; *more* are the numbers of events of a
+       mean, and keys of HyperLogLogs for a unique count
     8  the shard's number
     9  what the names of the channels of changes begin with
     10 PUBLISH or SPUBLISH
@@ -79,19 +80,18 @@ EVENTS = b"\0n"
 class _Bucket:
     """The cells of one bucket of a counter that are added to."""
 
-    __slots__ = ("amounts", "dims", "head", "kind", "more", "other_members")
+    __slots__ = ("amounts", "counter", "dims", "head", "kind", "more", "other_members")
 
-    def __init__(self, kind: int, head: list[Any], other_members: int) -> None:
+    def __init__(
+        self, counter: str, kind: int, head: tuple[int, ...], other_members: int
+    ) -> None:
+        self.counter = counter
         self.kind = kind
         self.head = head
         self.other_members = other_members
         self.dims: list[str] = []
         self.amounts: list[Any] = []
         self.more: list[int | str] = []
-
-    def packed(self) -> list[Any]:
-        lists = (self.dims, self.amounts, self.more)
-        return [*self.head, *lists, self.other_members]
 
 
 class CommitArguments:
@@ -128,13 +128,13 @@ class CommitArguments:
             self._add(key, delta)
         packed: bytes = msgpack.packb(
             (
-                [batch.first for batch in batches],
-                [batch.last for batch in batches],
+                [str(batch.first - 1) for batch in batches],
+                [str(batch.last) for batch in batches],
                 ttls[0] if same else 0,
                 places,
                 [int(one) for one in expected] if expected else 0,
                 marks,
-                [bucket.packed() for bucket in self._buckets.values() if bucket],
+                self._groups(),
                 self._shard,
                 self._names.changes(self._shard, "", "")[:-1],
                 *pubsub,
@@ -180,22 +180,34 @@ class CommitArguments:
             return None
         kind = KINDS[counters.measure(counter)]
         dimensions = counters.dimensions(counter)
-        other = other_dims(dimensions)
         other_members = 0
         if dimensions and kind == _UNIQUE:
-            other_key = CellKey(counter, grain_s, number, other)
+            other_key = CellKey(counter, grain_s, number, other_dims(dimensions))
             other_members = self._key(self._names.members(self._shard, other_key))
-        head = [
+        head = (
             self._key(self._names.bucket(self._shard, counter, grain_s, number)),
-            kind,
-            counters.max_cells(counter) if dimensions else 0,
-            other,
             math.ceil(expires_at) if expires_at is not None else 0,
-            counter,
             grain_s,
             number,
-        ]
-        return _Bucket(kind, head, other_members)
+        )
+        return _Bucket(counter, kind, head, other_members)
+
+    def _groups(self) -> list[tuple[Any, ...]]:
+        """Join the buckets of a counter that have the same cells: usually all."""
+        groups: dict[tuple[str, ...], tuple[Any, ...]] = {}
+        for one in filter(None, self._buckets.values()):
+            name = (one.counter, *one.dims)
+            if name not in groups:
+                head = self._head(one)
+                groups[name] = (one.counter, one.kind, *head, one.dims, [])
+            bucket = (*one.head, one.amounts, one.more, one.other_members)
+            groups[name][-1].append(bucket)
+        return list(groups.values())
+
+    def _head(self, bucket: _Bucket) -> tuple[int, str]:
+        dimensions = self._counters.dimensions(bucket.counter)
+        cap = self._counters.max_cells(bucket.counter) if dimensions else 0
+        return cap, other_dims(dimensions)
 
     def _key(self, name: bytes) -> int:
         self.keys.append(name)
@@ -208,7 +220,7 @@ def read_reply(reply: bytes) -> tuple[Reply, str | None]:
     outcomes = None
     if flat:
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        outcomes = [Outcome(_VERDICTS[verdict], mark) for verdict, mark in pairs]
+        outcomes = [Outcome(_VERDICTS[verdict], int(mark)) for verdict, mark in pairs]
     return Reply(done == 1, outcomes), problem[0] if problem else None
 
 

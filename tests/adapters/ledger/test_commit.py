@@ -29,6 +29,12 @@ def pack(
     return [name.decode().split("}")[1] for name in arguments.keys], unpacked
 
 
+def only_bucket(packed: list[object]) -> list[Any]:
+    """The only bucket of the only group."""
+    ((*_, (bucket,)),) = cast("list[list[Any]]", packed[6])
+    return cast("list[Any]", bucket)
+
+
 def test_marks_come_first_and_cells_by_bucket() -> None:
     """However many sub-batches add to them, cells and buckets are named once."""
     one, two = key("count", "1"), key("count", "2")
@@ -38,9 +44,28 @@ def test_marks_come_first_and_cells_by_bucket() -> None:
         sub("f", 7, 9, {two: (4,)}),
     )
     assert keys == [":m:d", ":m:e", ":m:f", ":c:count:0:0"]
-    bucket = [4, 1, 10_000, "~other", 0, "count", 0, 0, ["1", "2"], [4, 6], [], 0]
-    assert packed[:7] == [[1, 1, 7], [1, 2, 9], TTL_MS, 0, 0, 3, [bucket]]
+    bucket = [4, 0, 0, 0, [4, 6], [], 0]
+    group = ["count", 1, 10_000, "~other", ["1", "2"], [bucket]]
+    numbers = [["0", "0", "6"], ["1", "2", "9"]]
+    assert packed[:7] == [*numbers, TTL_MS, 0, 0, 3, [group]]
     assert packed[13] == 0
+
+
+def test_buckets_with_the_same_cells_are_a_group() -> None:
+    """Cells that are the same in all grains of a counter are named once."""
+    later = int(NOW // 300)
+    one, two = (
+        {key("count", dims): (1,), key("count", dims, 300, later): (1,)}
+        for dims in ("1", "2")
+    )
+    late = {key("count", "1", 300, later - 1): (1,), key("sum", "1"): (1,)}
+    _, packed = pack(sub("d", 1, 1, one), sub("e", 1, 1, two), sub("f", 1, 1, late))
+    groups = cast("list[list[Any]]", packed[6])
+    assert [(group[0], group[4], len(group[5])) for group in groups] == [
+        ("count", ["1", "2"], 2),
+        ("count", ["1"], 1),
+        ("sum", ["1"], 1),
+    ]
 
 
 def test_devices_are_named_once() -> None:
@@ -64,19 +89,16 @@ def test_what_is_not_expected_to_be_new_adds_nothing() -> None:
     keys, packed = pack(*batches, expected=[True, False, True])
     assert keys == [":m:d", ":m:e", ":m:f", ":c:count:0:0"]
     assert packed[4] == [1, 0, 1]
-    assert packed[6][0][9] == [2]  # type: ignore[index]
+    assert only_bucket(packed)[4] == [2]
 
 
 def test_amounts_beyond_lua_are_text() -> None:
     """From 2**53 on amounts are text, and from 2**63 on the largest there is."""
     cell = key("mean")
     _, packed = pack(sub("d", 1, 1, {cell: (2**53 - 1, 2**53)}))
-    assert packed[6][0][9:11] == [[2**53 - 1], [str(2**53)]]  # type: ignore[index]
+    assert only_bucket(packed)[4:6] == [[2**53 - 1], [str(2**53)]]
     _, packed = pack(sub("d", 1, 1, {cell: (-(2**70), 2**63)}))
-    assert packed[6][0][9:11] == [  # type: ignore[index]
-        [f"-{2**63 - 1}"],
-        [str(2**63 - 1)],
-    ]
+    assert only_bucket(packed)[4:6] == [[f"-{2**63 - 1}"], [str(2**63 - 1)]]
 
 
 def test_cells_that_are_over_are_left_out() -> None:
@@ -84,9 +106,9 @@ def test_cells_that_are_over_are_left_out() -> None:
     old, new = key("brief", "1", 1, 1_600_000_000), key("brief", "1", 1, int(NOW))
     keys, packed = pack(sub("d", 1, 1, {old: (1,), new: (2,)}))
     assert keys == [":m:d", f":c:brief:1:{int(NOW)}"]
-    (bucket,) = cast("list[list[Any]]", packed[6])
-    assert bucket[4] > NOW
-    assert bucket[9] == [2]
+    bucket = only_bucket(packed)
+    assert bucket[1] > NOW
+    assert bucket[4] == [2]
 
 
 def test_unique_counts_have_keys_of_their_own() -> None:
@@ -98,8 +120,8 @@ def test_unique_counts_have_keys_of_their_own() -> None:
         ":c:unique:0:0",
         ":u:unique:0:0:1",
     ]
-    cells = [["1"], [["a"]], [4], 2]
-    assert packed[6] == [[3, 5, 10_000, "~other", 0, "unique", 0, 0, *cells]]
+    bucket = [3, 0, 0, 0, [["a"]], [4], 2]
+    assert packed[6] == [["unique", 5, 10_000, "~other", ["1"], [bucket]]]
 
 
 def test_parts_keep_the_order_and_the_bounds() -> None:

@@ -26,57 +26,48 @@ local MOST = 4000 -- arguments of one command: unpack() is limited by Lua's stac
 local call, pcall, format, type = redis.call, redis.pcall, string.format, type
 local find, cut, tonumber, unpack = string.find, string.sub, tonumber, unpack
 local commit = cmsgpack.unpack(ARGV[1])
-local firsts, lasts, ttl, devices, expected, devices_given, buckets =
+local befores, lasts, ttl, devices, expected, marks_given, groups =
   unpack(commit, 1, 7)
 local shard, channel, publish, listeners, REV, EVENTS = unpack(commit, 8, 13)
 
--- 1. Judge: does it add up as the sender thinks?
+-- 1. Judge: are those new that are expected to be?
 
-local stored, marks, moved = {}, {}, {} -- by the place of the mark's key
+local marks, owners, moved = {}, {}, {} -- by the place of the mark's key; marks as text
 
-for from = 1, devices_given, MOST do
-  local to = math.min(from + MOST - 1, devices_given)
-  local values = call('MGET', unpack(KEYS, from, to))
-  for at = 1, to - from + 1 do
-    stored[from + at - 1] = values[at]
+-- The owner of a mark follows it, from a bar on.
+for from = 1, marks_given, MOST do
+  local to = math.min(from + MOST - 1, marks_given)
+  for at, text in ipairs(call('MGET', unpack(KEYS, from, to))) do
+    local device, bar = from + at - 1, text and find(text, '|', 1, true)
+    if bar then
+      marks[device], owners[device] = cut(text, 1, bar - 1), cut(text, bar)
+    else
+      marks[device], owners[device] = text or '0', ''
+    end
   end
-end
-
--- Hot: once per device. The owner of a mark follows it, from a bar on.
-local function mark_of(device)
-  local text = stored[device]
-  if not text then
-    stored[device] = ''
-    return 0
-  end
-  local bar = find(text, '|', 1, true)
-  if not bar then
-    stored[device] = ''
-    return tonumber(text)
-  end
-  stored[device] = cut(text, bar)
-  return tonumber(cut(text, 1, bar - 1))
 end
 
 local verdicts, all_new, as_expected = {}, true, true
 
--- Hot: once per sub-batch.
-for at = 1, #firsts do
-  local device, from, to = devices == 0 and at or devices[at], firsts[at], lasts[at]
-  local mark = marks[device] or mark_of(device)
-  local verdict = GAP
-  if from == mark + 1 then
-    verdict, mark = APPLIED, to
-    moved[device] = ttl == 0 and commit[14][at] or ttl
+-- Hot: once per sub-batch. What is new is found without a number being made.
+for at = 1, #lasts do
+  local device = devices == 0 and at or devices[at]
+  local mark = marks[device]
+  local new = mark == befores[at]
+  if new then
+    mark = lasts[at]
+    marks[device], moved[device] = mark, ttl == 0 and commit[14][at] or ttl
+    verdicts[2 * at - 1] = APPLIED
   else
     all_new = false
-    verdict = to <= mark and DUPLICATE or from <= mark and OVERLAP or GAP
+    local known, before = tonumber(mark), tonumber(befores[at])
+    local counted = tonumber(lasts[at]) <= known
+    verdicts[2 * at - 1] = counted and DUPLICATE or before < known and OVERLAP or GAP
   end
-  if (verdict == APPLIED) ~= (expected == 0 or expected[at] == 1) then
+  verdicts[2 * at] = mark
+  if new ~= (expected == 0 or expected[at] == 1) then
     as_expected = false
   end
-  marks[device] = mark
-  verdicts[2 * at - 1], verdicts[2 * at] = verdict, mark
 end
 
 if not as_expected then
@@ -85,7 +76,7 @@ end
 
 -- 2. Read the buckets; what a full one has no room for goes to its other cell.
 
-local large, large_events = {}, {} -- by bucket and cell: texts to be added as well
+local work = {} -- like groups: what is really to be done
 
 -- Without losing a digit: what would leave the exact range waits as text.
 local function sum(amounts, texts, cell, amount)
@@ -101,38 +92,41 @@ local function sum(amounts, texts, cell, amount)
   table.insert(texts[cell], type(amount) == 'number' and format('%.0f', amount) or amount)
 end
 
+-- Return the rev, and from 2 on the fields of *dims* with *suffix*.
 local function read(key, dims, suffix)
-  local values = {}
+  if suffix == '' and #dims < MOST then
+    return call('HMGET', key, REV, unpack(dims))
+  end
+  local values = { call('HGET', key, REV) }
   for from = 1, #dims, MOST do
     local fields = {}
     for at = from, math.min(from + MOST - 1, #dims) do
       fields[#fields + 1] = dims[at] .. suffix
     end
     for at, value in ipairs(call('HMGET', key, unpack(fields))) do
-      values[from + at - 1] = value
+      values[from + at] = value
     end
   end
   return values
 end
 
-local function room(key, bucket)
+local function room(key, group)
   local fields = call('HLEN', key)
   if fields == 0 then
-    return bucket[3]
+    return group[3]
   end
-  return bucket[3] - (fields - 1) / (bucket[2] == MEAN and 2 or 1) -- one is REV
+  return group[3] - (fields - 1) / (group[2] == MEAN and 2 or 1) -- one is REV
 end
 
 -- Add what is for *cell* of *from* to the cell *to* of *into*.
-local function pour(number, from, cell, into, to)
-  local kind, amount, more = from[2], from[10][cell], from[11][cell]
-  local amounts = into[10]
+local function pour(kind, from, cell, into, to)
+  local amount, more, amounts = from[5][cell], from[6][cell], into[5]
   if amounts[to] == nil then
-    amounts[to], into[11][to] = amount, kind == UNIQUE and from[12] or more
+    amounts[to], into[6][to] = amount, kind == UNIQUE and from[7] or more
   elseif kind == SUM or kind == MEAN then
-    sum(amounts, large[number], to, amount)
+    sum(amounts, into.large, to, amount)
     if kind == MEAN then
-      sum(into[11], large_events[number], to, more)
+      sum(into[6], into.large_events, to, more)
     end
   elseif kind == UNIQUE then
     for _, member in ipairs(amount) do
@@ -143,70 +137,63 @@ local function pour(number, from, cell, into, to)
   end
 end
 
--- Return the bucket as if it had been sent with what there is room for.
-local function overflow(number, bucket, before, left)
-  local short = { unpack(bucket, 1, 8) }
-  short[9], short[10], short[11], short[12] = {}, {}, {}, bucket[12]
-  local known, cells, other = {}, 0, nil
-  local function keep(cell)
-    cells = cells + 1
-    short[9][cells], known[cells] = bucket[9][cell], before[cell]
-    short[10][cells], short[11][cells] = bucket[10][cell], bucket[11][cell]
-  end
-  local turned_away = {}
-  for cell, dims in ipairs(bucket[9]) do
-    if before[cell] or left > 0 or dims == bucket[4] then
-      left = left - (before[cell] and 0 or 1)
-      keep(cell)
-      other = dims == bucket[4] and cells or other
+-- Do what there is room for; it is a group of its own, with other dims.
+local function overflow(group, bucket, left)
+  local known, dims, kept, turned_away = { bucket.before[1] }, {}, 0, {}
+  local short = { bucket[1], bucket[2], bucket[3], bucket[4], {}, {} }
+  short.before, short.large, short.large_events = known, {}, {}
+  local other
+  for cell, name in ipairs(group[5]) do
+    local before = bucket.before[cell + 1]
+    if before or left > 0 or name == group[4] then
+      left, kept = left - (before and 0 or 1), kept + 1
+      dims[kept], known[kept + 1] = name, before
+      short[5][kept], short[6][kept] = bucket[5][cell], bucket[6][cell]
+      other = name == group[4] and kept or other
     else
       turned_away[#turned_away + 1] = cell
     end
   end
   if not other then
-    other = cells + 1
-    short[9][other] = bucket[4]
-    known[other] = call('HGET', KEYS[bucket[1]], bucket[4])
+    other = kept + 1
+    dims[other], known[other + 1] = group[4], call('HGET', KEYS[bucket[1]], group[4])
   end
-  large[number], large_events[number] = {}, {}
   for _, cell in ipairs(turned_away) do
-    pour(number, bucket, cell, short, other)
+    pour(group[2], bucket, cell, short, other)
   end
-  return short, known
+  work[#work + 1] = { group[1], group[2], group[3], group[4], dims, { short } }
 end
 
-local revs, befores, events_before = {}, {}, {} -- by bucket
-
-for number, bucket in ipairs(buckets) do
-  local key, dims, before = KEYS[bucket[1]], bucket[9], nil
-  if #dims < MOST then
-    before = call('HMGET', key, REV, unpack(dims))
-    revs[number] = tonumber(table.remove(before, 1) or 0)
-  else
-    before = read(key, dims, '')
-    revs[number] = tonumber(call('HGET', key, REV) or 0)
-  end
-  if bucket[3] > 0 then
-    local new = 0
-    for cell = 1, #dims do
+for _, group in ipairs(groups) do
+  local dims, buckets = group[5], {}
+  for _, bucket in ipairs(group[6]) do
+    local key = KEYS[bucket[1]]
+    local before, new = read(key, dims, ''), 0
+    bucket.before = before
+    for cell = 2, group[3] > 0 and #dims + 1 or 0 do
       new = new + (before[cell] and 0 or 1)
     end
-    local left = new > 0 and room(key, bucket) or 0
+    local left = new > 0 and room(key, group) or 0
     if new > left then
-      buckets[number], before = overflow(number, bucket, before, left)
+      overflow(group, bucket, left)
+    else
+      buckets[#buckets + 1] = bucket
     end
   end
-  befores[number] = before
-  if bucket[2] == MEAN then
-    events_before[number] = read(key, buckets[number][9], EVENTS)
+  group[6] = buckets
+  work[#work + 1] = group
+end
+
+for _, group in ipairs(work) do
+  for _, bucket in ipairs(group[2] == MEAN and group[6] or {}) do
+    bucket.events_before = read(KEYS[bucket[1]], group[5], EVENTS)
   end
 end
 
 -- 3. Advance the marks: the first write.
 
 for device, ttl_ms in pairs(moved) do
-  local value = format('%.0f', marks[device]) .. stored[device]
-  call('SET', KEYS[device], value, 'PX', ttl_ms)
+  call('SET', KEYS[device], marks[device] .. owners[device], 'PX', ttl_ms)
 end
 
 -- 4. Change each cell once.
@@ -231,7 +218,7 @@ local function increment(key, field, amount)
   end
 end
 
--- Return the new amount, which is written.
+-- Return the new amount as text, which is written.
 local function grow_far(key, field, amount, texts)
   increment(key, field, type(amount) == 'number' and format('%.0f', amount) or amount)
   for _, text in ipairs(texts or {}) do
@@ -240,19 +227,52 @@ local function grow_far(key, field, amount, texts)
   return try('HGET', key, field)
 end
 
--- Return the new amount; it is written, or among what is to be written.
-local function grow(key, field, before, amount, texts, writes)
-  local known = before and tonumber(before) or 0
-  if texts or type(amount) ~= 'number' or known >= EXACT or known <= -EXACT then
-    return grow_far(key, field, amount, texts)
+-- Each of these changes the cells of a bucket. What is to be written is added to
+-- *writes*, and the new states are left in the bucket, beside the revs of those that are
+-- not as they were.
+
+local function sum_up(key, dims, suffix, before, amounts, large, states, writes)
+  local at = #writes
+  for cell = 1, #dims do -- hot: once per cell and commit
+    local text, amount = before[cell + 1], amounts[cell]
+    local known = text and tonumber(text) or 0
+    local texts, field = large and large[cell], dims[cell] .. suffix
+    local after = EXACT
+    if type(amount) == 'number' and not texts and known < EXACT and known > -EXACT then
+      after = known + amount
+    end
+    if after < EXACT and after > -EXACT then
+      writes[at + 1], writes[at + 2] = field, after
+      at, states[cell] = at + 2, after
+    else
+      states[cell] = grow_far(key, field, amount, texts)
+    end
   end
-  local after = known + amount
-  if after >= EXACT or after <= -EXACT then
-    return grow_far(key, field, amount, texts)
+end
+
+local function change_sums(key, group, bucket, rev, writes)
+  local dims = group[5]
+  sum_up(key, dims, '', bucket.before, bucket[5], bucket.large, bucket.states, writes)
+  if group[2] == MEAN then
+    bucket.events = {}
+    local before, large = bucket.events_before, bucket.large_events
+    sum_up(key, dims, EVENTS, before, bucket[6], large, bucket.events, writes)
   end
-  writes[#writes + 1] = field
-  writes[#writes + 1] = after
-  return after
+  for cell = 1, #dims do
+    bucket.revs[cell] = rev
+  end
+end
+
+local function change_extremes(key, group, bucket, rev, writes)
+  for cell, dims in ipairs(group[5]) do
+    local text, amount = bucket.before[cell + 1], bucket[5][cell]
+    local before = text and tonumber(text)
+    if not before or before ~= amount and (group[2] == MIN) == (amount < before) then
+      writes[#writes + 1] = dims
+      writes[#writes + 1] = amount
+      bucket.states[cell], bucket.revs[cell] = amount, rev
+    end
+  end
 end
 
 local function enlist(key, members)
@@ -264,108 +284,82 @@ local function enlist(key, members)
   return changed
 end
 
--- Each of these returns the rev and the new state of a cell; nil if it is as it was.
-
-local function change_sum(number, bucket, key, cell, rev, writes)
-  local texts = large[number] and large[number][cell]
-  local before, amount = befores[number][cell], bucket[10][cell]
-  return rev, grow(key, bucket[9][cell], before, amount, texts, writes)
-end
-
-local function change_mean(number, bucket, key, cell, rev, writes)
-  local _, total = change_sum(number, bucket, key, cell, rev, writes)
-  local texts = large_events[number] and large_events[number][cell]
-  local field, before = bucket[9][cell] .. EVENTS, events_before[number][cell]
-  return rev, total, grow(key, field, before, bucket[11][cell], texts, writes)
-end
-
-local function change_members(number, bucket, key, cell, rev, writes)
-  local before, members_key = befores[number][cell], KEYS[bucket[11][cell]]
-  if not enlist(members_key, bucket[10][cell]) then
-    return nil
+local function change_members(_, group, bucket, _, writes)
+  for cell, dims in ipairs(group[5]) do
+    local members_key, before = KEYS[bucket[6][cell]], bucket.before[cell + 1]
+    if enlist(members_key, bucket[5][cell]) then
+      if not before and bucket[2] > 0 then
+        try('EXPIREAT', members_key, bucket[2])
+      end
+      local rev = (before or 0) + 1 -- each of these has its own
+      writes[#writes + 1] = dims
+      writes[#writes + 1] = rev
+      bucket.revs[cell] = rev
+    end
   end
-  if not before and bucket[5] > 0 then
-    try('EXPIREAT', members_key, bucket[5])
-  end
-  rev = (before or 0) + 1 -- each of these has its own
-  writes[#writes + 1] = bucket[9][cell]
-  writes[#writes + 1] = rev
-  return rev
-end
-
-local function change_extreme(number, bucket, key, cell, rev, writes)
-  local before, amount = befores[number][cell], bucket[10][cell]
-  before = before and tonumber(before)
-  if before and (before == amount or (bucket[2] == MIN) == (before < amount)) then
-    return nil
-  end
-  writes[#writes + 1] = bucket[9][cell]
-  writes[#writes + 1] = amount
-  return rev, amount
 end
 
 local CHANGE = {
-  change_sum, change_extreme, change_extreme, change_mean, change_members
+  change_sums, change_extremes, change_extremes, change_sums, change_members
 }
+
+for _, group in ipairs(work) do
+  for _, bucket in ipairs(group[6]) do
+    local key, rev = KEYS[bucket[1]], tonumber(bucket.before[1] or 0) + 1
+    local writes = { REV, rev }
+    bucket.states, bucket.revs = {}, {}
+    CHANGE[group[2]](key, group, bucket, rev, writes)
+    if next(bucket.revs) then
+      for from = 1, #writes, MOST do
+        try('HSET', key, unpack(writes, from, math.min(from + MOST - 1, #writes)))
+      end
+      if bucket[2] > 0 then
+        try('EXPIREAT', key, bucket[2])
+      end
+    end
+  end
+end
 
 -- 5. Tell those who watch. Most changes interest nobody: ask before composing.
 
-local changes = { {}, {}, {}, {}, {} } -- by number: channel, bucket, rev, amount, events
-local listed, names = {}, {} -- channels
-
--- Hot: once per changed cell.
-local function note(bucket, cell, rev, amount, events)
-  local name = channel .. bucket[6] .. ':' .. bucket[9][cell]
-  if not listed[name] then
-    listed[name], names[#names + 1] = true, name
-  end
-  local at = #changes[1] + 1
-  changes[1][at], changes[2][at], changes[3][at] = name, bucket, rev
-  changes[4][at], changes[5][at] = amount, events
-end
-
-for number, bucket in ipairs(buckets) do
-  local key, rev, change = KEYS[bucket[1]], revs[number] + 1, CHANGE[bucket[2]]
-  local writes, changed = { REV, rev }, false
-  for cell = 1, #bucket[9] do
-    local new, amount, events = change(number, bucket, key, cell, rev, writes)
-    if new then
-      changed = true
-      note(bucket, cell, new, amount, events)
+local function compose(group, cell)
+  local notice = { shard }
+  for _, bucket in ipairs(group[6]) do
+    local rev = bucket.revs[cell]
+    if rev then
+      local events = bucket.events and bucket.events[cell]
+      notice[#notice + 1] = { bucket[3], bucket[4], rev, bucket.states[cell], events }
     end
   end
-  if changed then
-    for from = 1, #writes, MOST do
-      try('HSET', key, unpack(writes, from, math.min(from + MOST - 1, #writes)))
-    end
-    if bucket[5] > 0 then
-      try('EXPIREAT', key, bucket[5])
-    end
-  end
+  return notice
 end
 
-local notices = {} -- by channel, of those that somebody listens to
-
-for from = 1, #names, MOST do
-  local to = math.min(from + MOST - 1, #names)
-  local counts = try('PUBSUB', listeners, unpack(names, from, to)) or {}
-  for at = 1, #counts, 2 do
-    if tonumber(counts[at + 1]) > 0 then
-      notices[counts[at]] = { shard }
+-- Return the names of the channels of the cells that have changed, and the cells.
+local function changed_in(group)
+  local names, cells, prefix = {}, {}, channel .. group[1] .. ':'
+  for cell, dims in ipairs(group[5]) do
+    for _, bucket in ipairs(group[6]) do
+      if bucket.revs[cell] then
+        names[#names + 1], cells[#cells + 1] = prefix .. dims, cell
+        break
+      end
     end
   end
+  return names, cells
 end
 
-for at, name in ipairs(changes[1]) do
-  local notice, bucket = notices[name], changes[2][at]
-  if notice then
-    local amount, events = changes[4][at], changes[5][at]
-    notice[#notice + 1] = { bucket[7], bucket[8], changes[3][at], amount, events }
+for _, group in ipairs(work) do
+  local names, cells = changed_in(group)
+  for from = 1, #names, MOST do
+    local to = math.min(from + MOST - 1, #names)
+    local counts = try('PUBSUB', listeners, unpack(names, from, to)) or {}
+    for at = 2, #counts, 2 do
+      if tonumber(counts[at]) > 0 then
+        local notice = compose(group, cells[from + at / 2 - 1])
+        try(publish, counts[at - 1], cmsgpack.pack(notice))
+      end
+    end
   end
-end
-
-for name, notice in pairs(notices) do
-  try(publish, name, cmsgpack.pack(notice))
 end
 
 return cmsgpack.pack({ 1, all_new and 0 or verdicts, problem })
