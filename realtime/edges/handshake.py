@@ -4,15 +4,15 @@ The opening handshake (RFC 6455, 4.2): one request head in, one response out.
 Pure, and nothing is kept when it is over. The rules of the RFC are ``websockets``' own;
 added are which path, which origins and which sub-protocols. Whoever is refused gets a
 plain text that says what would be right. The one extension is compression, where that
-is switched on. Who the client is can be told before all of that, for a tenth of the
-time.
+is switched on. A request as most clients send it is accepted without the library, which
+then decides only what is unusual or wrong. Who the client is can be told before all of
+that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 
 from websockets.exceptions import NegotiationError
@@ -23,6 +23,12 @@ from websockets.typing import Subprotocol
 from realtime.edges.compression import Compression, agree
 from realtime.edges.local import is_safe_name, refusal
 from realtime.edges.proxy import Client, TrustedProxies
+from realtime.edges.usual_request import (
+    UsualRequest,
+    http_date,
+    read_usual,
+    switching,
+)
 from realtime.engine.admission import Refusal
 from realtime.wire.reader import SILENT
 
@@ -119,6 +125,28 @@ def client_of(head: bytes, proxies: TrustedProxies, peer: str, scheme: str) -> C
 
 def shake_hands(head: bytes, rules: Rules) -> Accepted | Refused:
     """Answer the request *head*, which ends with its empty line."""
+    usual = read_usual(head)
+    accepted = None if usual is None else _accept(usual, rules)
+    return by_the_book(head, rules) if accepted is None else accepted
+
+
+def _accept(request: UsualRequest, rules: Rules) -> Accepted | None:
+    """Accept a usual request; None if something speaks against it."""
+    origins = () if request.origin is None else (request.origin,)
+    if _check(request.path, (request.host,), origins, rules) is not None:
+        return None
+    extensions = () if request.extensions is None else (request.extensions,)
+    try:
+        chosen = _choose(rules.subprotocols, request.offered) or ""
+        compression = _compression(extensions, rules)
+    except (NegotiationError, ValueError):
+        return None
+    header = None if compression is None else compression.header
+    return Accepted(switching(request.key, chosen, header), chosen, compression)
+
+
+def by_the_book(head: bytes, rules: Rules) -> Accepted | Refused:
+    """Answer any request *head*, in a good deal more time."""
     protocol = ServerProtocol(
         select_subprotocol=lambda _, offered: _choose(rules.subprotocols, offered),
         logger=SILENT,
@@ -128,14 +156,17 @@ def shake_hands(head: bytes, rules: Rules) -> Accepted | Refused:
     if not events or not isinstance(events[0], Request):
         return _refuse_unread(protocol)
     request = events[0]
-    refused = _check_request(request, rules)
+    hosts = request.headers.get_all("Host")
+    origins = request.headers.get_all("Origin")
+    refused = _check(request.path, hosts, origins, rules)
     if refused is not None:
         return refused
     response = protocol.accept(request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return Refused(response.serialize(), response.status_code)
     try:
-        compression = _compression(request, rules)
+        offers = request.headers.get_all("Sec-WebSocket-Extensions")
+        compression = _compression(offers, rules)
     except ValueError as exc:
         return refuse(HTTPStatus.BAD_REQUEST, f"{exc}.")
     if compression is not None:
@@ -143,11 +174,9 @@ def shake_hands(head: bytes, rules: Rules) -> Accepted | Refused:
     return Accepted(response.serialize(), protocol.subprotocol or "", compression)
 
 
-def _compression(request: Request, rules: Rules) -> Compression | None:
+def _compression(offers: Sequence[str], rules: Rules) -> Compression | None:
     """Return what comes of the client's offers; raises ValueError as `agree` does."""
-    if not rules.compression:
-        return None
-    return agree(request.headers.get_all("Sec-WebSocket-Extensions"))
+    return agree(offers) if rules.compression else None
 
 
 def refuse(status: HTTPStatus, text: str, **extra: str) -> Refused:
@@ -155,7 +184,7 @@ def refuse(status: HTTPStatus, text: str, **extra: str) -> Refused:
     body = f"{text}\n".encode()
     lines = [
         f"HTTP/1.1 {int(status)} {status.phrase}",
-        f"Date: {formatdate(usegmt=True)}",
+        f"Date: {http_date()}",
         "Connection: close",
         "Content-Type: text/plain; charset=utf-8",
         f"Content-Length: {len(body)}",
@@ -181,17 +210,17 @@ def _refuse_unread(protocol: ServerProtocol) -> Refused:
     return refuse(HTTPStatus.BAD_REQUEST, f"This is no WebSocket request: {why}.")
 
 
-def _check_request(request: Request, rules: Rules) -> Refused | None:
+def _check(
+    path: str, hosts: Sequence[str], origins: Sequence[str], rules: Rules
+) -> Refused | None:
     """Check what the library leaves to us: path, host and origin."""
-    if request.path.partition("?")[0] != PATH:
+    if path.partition("?")[0] != PATH:
         return refuse(
             HTTPStatus.NOT_FOUND, f"There is no WebSocket here; it is at {PATH}."
         )
-    hosts = request.headers.get_all("Host")
     if len(hosts) != 1:
         text = f"A request has one Host header; this one has {len(hosts)}."
         return refuse(HTTPStatus.BAD_REQUEST, text)
-    origins = request.headers.get_all("Origin")
     if origins and rules.dev and not is_safe_name(hosts[0], rules.allowed_origins):
         return refuse(HTTPStatus.FORBIDDEN, refusal(hosts[0]))
     for origin in origins:
@@ -219,7 +248,7 @@ def _is_allowed(origin: str, allowed: Sequence[str], host: str) -> bool:
     )
 
 
-def _choose(ours: Sequence[str], offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def _choose(ours: Sequence[str], offered: Sequence[str]) -> Subprotocol | None:
     """
     Return the first sub-protocol offered that is ours: the client's order counts.
 
@@ -228,7 +257,7 @@ def _choose(ours: Sequence[str], offered: Sequence[Subprotocol]) -> Subprotocol 
     """
     for one in offered:
         if one in ours:
-            return one
+            return Subprotocol(one)
     if not offered and NO_SUBPROTOCOL in ours:
         return None
     names = " or ".join(one for one in ours if one)
