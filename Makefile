@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CLIENT := $(wildcard clients/python/pyproject.toml clients/python/setup.cfg)
 CLIENT_INSTALL := $(if $(CLIENT),-e clients/python)
-DESCRIPTION := setup.cfg pyproject.toml $(CLIENT)
+DESCRIPTION := setup.cfg setup.py pyproject.toml $(wildcard realtime/native/*.c) $(CLIENT)
 
 # The first Python on the machine that is new enough and can make environments. Looked for
 # only when there is no environment yet.

@@ -16,7 +16,9 @@ ASCII, the usual case, this costs next to nothing.
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from collections.abc import Callable
 from logging import Logger
+from typing import cast
 
 from websockets.exceptions import ProtocolError
 from websockets.extensions import Extension
@@ -24,6 +26,7 @@ from websockets.frames import Close, CloseCode, Frame
 from websockets.frames import Opcode as AnyOpcode
 from websockets.protocol import OPEN, Protocol, Side
 
+from realtime.native import find
 from realtime.wire.frames import Opcode
 
 try:
@@ -41,7 +44,7 @@ a code that may be received and a reason in UTF-8.
 
 _NOTHING: list[Event] = []
 # An enum's member costs more to look up than a name of the module.
-_TEXT, _CLOSE = Opcode.TEXT, Opcode.CLOSE
+_TEXT, _BINARY, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE
 
 # By the first byte of an ordinary frame: final, no reserved bits.
 _ORDINARY = {0x80 | opcode: opcode for opcode in Opcode}
@@ -49,6 +52,23 @@ _ORDINARY = {0x80 | opcode: opcode for opcode in Opcode}
 # The library would log every frame when its logger is set to DEBUG: payloads.
 SILENT = Logger("realtime.silent")
 SILENT.disabled = True
+
+
+ReadUsual = Callable[[bytes, int, list[Event], Opcode, Opcode], int]
+"""
+Appends the usual messages that the bytes begin with to the list, under these two names
+of text and bytes; returns where the rest begins. Usual is what is whole and masked, has
+at most so many bytes, and, if it is text, is ASCII.
+"""
+
+
+def _read_nothing(
+    data: bytes, max_bytes: int, events: list[Event], text: Opcode, binary: Opcode
+) -> int:
+    return 0  # the reader itself knows these, too
+
+
+_read_usual = cast(ReadUsual, find("frames", "read") or _read_nothing)
 
 
 class Unusual(Exception):
@@ -88,7 +108,10 @@ class FrameReader:
             self._rest = None
         events: list[Event] = []
         try:
-            position = self._read(data, events, 0)
+            position = _read_usual(data, self._max_bytes, events, _TEXT, _BINARY)
+            if position == len(data):
+                return events
+            position = self._read(data, events, position)
         except Unusual as exc:
             return self._read_unusual(data, events, exc.args[0])
         if position < len(data):
