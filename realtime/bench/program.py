@@ -42,6 +42,8 @@ SCENARIOS: Mapping[str, str] = {
     "connect": "how fast clients come in, and what an idle one takes",
     "compare": "what other push servers need for the same work",
     "fanout": "how late publications reach many subscribers, and what each costs",
+    "ingest": "how many events a second are counted, and how soon acknowledged",
+    "latency": "how long from one device to another, over a series of loads",
 }
 """By name: the question in a line. The module has the same name."""
 

@@ -41,16 +41,20 @@ class Native(Dialect):
     name = "native"
     path = "/v1/ws"
 
-    def __init__(self, codec: str = "json") -> None:
+    def __init__(self, codec: str = "json", keepalive_s: float = SILENCE_S) -> None:
         if codec not in ("json", "msgpack"):
             raise ValueError(f"codec is {codec!r}; it must be json or msgpack")
         self.subprotocol = f"realtime.v1.{codec}"
         self.binary = codec == "msgpack"
+        self._keepalive_s = keepalive_s
 
     def greeting(
         self, token: str | None, device: str | None, secret: str | None
     ) -> Sequence[bytes]:
-        fields: dict[str, object] = {"keepalive_s": SILENCE_S, "client": _CLIENT}
+        fields: dict[str, object] = {
+            "keepalive_s": self._keepalive_s,
+            "client": _CLIENT,
+        }
         if token is not None:
             fields["token"] = token
         if device is not None:

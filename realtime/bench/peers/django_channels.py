@@ -5,7 +5,7 @@ The variants: ``core`` is the channel layer that its documentation shows first (
 Redis), ``pubsub`` the one on Redis' publish and subscribe; both are served by uvicorn.
 ``daphne`` is the core layer served by Channels' own server. The layer's capacity is
 raised from 100 messages, which a fan-out would overflow and lose. No session and no
-user is looked up, and the keepalive is the server's. Compression is off.
+user is looked up, and the pings are the server's. Compression is off.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from realtime.bench.peers.serving import HOST, READY, listen, place
+from realtime.bench.peers.serving import BACKLOG, HOST, Place, listen, place
 
 LAYERS = {
     "core": "channels_redis.core.RedisChannelLayer",
@@ -42,7 +42,7 @@ def application() -> Any:
     from channels.generic.websocket import AsyncWebsocketConsumer
     from channels.routing import ProtocolTypeRouter
 
-    class Member(AsyncWebsocketConsumer):  # type: ignore[misc]
+    class Member(AsyncWebsocketConsumer):
         groups: list[str] = []
         channel = ""
 
@@ -51,12 +51,12 @@ def application() -> Any:
         ) -> None:
             said = json.loads(text_data or "{}")
             if "subscribe" in said:
-                self.channel = said["subscribe"]
+                self.channel = _group(said["subscribe"])
                 await self.channel_layer.group_add(self.channel, self.channel_name)
-                await self.send(json.dumps({"subscribed": self.channel}))
+                await self.send(json.dumps({"subscribed": said["subscribe"]}))
             elif "publish" in said:
                 news = {"type": "news", "text": json.dumps(said["data"])}
-                await self.channel_layer.group_send(said["publish"], news)
+                await self.channel_layer.group_send(_group(said["publish"]), news)
 
         async def news(self, message: dict[str, Any]) -> None:
             await self.send(message["text"])
@@ -68,6 +68,11 @@ def application() -> Any:
     return ProtocolTypeRouter({"websocket": Member.as_asgi()})
 
 
+def _group(channel: str) -> str:
+    """Return a name that Channels takes: it allows no colon."""
+    return channel.replace(":", ".")
+
+
 def main() -> None:
     """Serve until stopped."""
     where = place(__doc__ or "")
@@ -75,12 +80,12 @@ def main() -> None:
         raise SystemExit("Channels joins its consumers by Redis: give --redis URL")
     _configure(LAYERS[where.variant or "core"], where.redis)
     if where.variant == "daphne":
-        _daphne(where.port)
+        _daphne(where)
     else:
-        _uvicorn(where.port)
+        _uvicorn(where)
 
 
-def _uvicorn(port: int) -> None:
+def _uvicorn(where: Place) -> None:
     import uvicorn
 
     config = uvicorn.Config(
@@ -88,24 +93,22 @@ def _uvicorn(port: int) -> None:
         loop="uvloop",
         http="httptools",
         lifespan="off",
+        ws_ping_interval=where.keepalive_s,
         ws_per_message_deflate=False,
         log_level="warning",
         access_log=False,
     )
-    uvicorn.Server(config).run([listen(port)])
+    uvicorn.Server(config).run([listen(where.port)])
 
 
-def _daphne(port: int) -> None:
+def _daphne(where: Place) -> None:
     from daphne.server import Server
-
-    def ready() -> None:
-        print(f"{READY}{server.listening_addresses[0][1]}", flush=True)
 
     server = Server(
         application(),
-        endpoints=[f"tcp:port={port}:interface={HOST}:backlog=4096"],
+        endpoints=[f"tcp:port={where.port}:interface={HOST}:backlog={BACKLOG}"],
         signal_handlers=True,
-        ready_callable=ready,
+        ping_interval=int(where.keepalive_s),
         application_close_timeout=2,
     )
     server.run()

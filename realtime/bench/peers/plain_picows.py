@@ -1,14 +1,15 @@
 """
 ``picows``, a WebSocket library in Cython: whatever one says, everybody is sent.
 
-No authentication, no channels, no permissions, no limits, and no keepalive but an
-answer to pings. Each subscriber's frame is built by the library. The loop is uvloop.
+No authentication, no channels, no permissions, no limits, and pings are the
+library's. Each subscriber's frame is built by the library. The loop is uvloop.
 """
 
 from __future__ import annotations
 
 import uvloop
 from picows import (
+    WSAutoPingStrategy,
     WSFrame,
     WSListener,
     WSMsgType,
@@ -17,12 +18,12 @@ from picows import (
     ws_create_server,
 )
 
-from realtime.bench.peers.serving import HOST, READY, place
+from realtime.bench.peers.serving import BACKLOG, HOST, Place, place
 
 everybody: set[WSTransport] = set()
 
 
-class Member(WSListener):  # type: ignore[misc]
+class Member(WSListener):
     """One connection."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -47,12 +48,20 @@ def _member(request: WSUpgradeRequest) -> Member:
     return Member()
 
 
-async def main(port: int) -> None:
+async def main(where: Place) -> None:
     """Serve until stopped."""
-    server = await ws_create_server(_member, HOST, port, backlog=4096)
-    print(f"{READY}{server.sockets[0].getsockname()[1]}", flush=True)
+    server = await ws_create_server(
+        _member,
+        HOST,
+        where.port,
+        backlog=BACKLOG,
+        enable_auto_ping=True,
+        auto_ping_idle_timeout=where.keepalive_s,
+        auto_ping_reply_timeout=where.keepalive_s,  # no longer is allowed
+        auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(place(__doc__ or "").port))
+    uvloop.run(main(place(__doc__ or "")))

@@ -12,10 +12,10 @@ import asyncio
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from realtime.bench.peers.serving import BACKLOG, listen, place
+from realtime.bench.peers.serving import BACKLOG, Place, listen, place
 
 
-async def main(port: int) -> None:
+async def main(where: Place) -> None:
     """Serve until stopped."""
     everybody: set[ServerConnection] = set()
 
@@ -27,10 +27,16 @@ async def main(port: int) -> None:
         finally:
             everybody.discard(connection)
 
-    sock = listen(port)
-    async with serve(handle, sock=sock, compression=None, backlog=BACKLOG):
+    sock = listen(where.port)
+    async with serve(
+        handle,
+        sock=sock,
+        compression=None,
+        backlog=BACKLOG,
+        ping_interval=where.keepalive_s,
+    ):
         await asyncio.get_running_loop().create_future()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(place(__doc__ or "").port))
+    uvloop.run(main(place(__doc__ or "")))

@@ -3,7 +3,7 @@
 
 It checks no token: its authentication is a handler that the application writes, and
 here it lets everybody in. WebSockets only, no long polling before. The keepalive is its
-own (25 s); uvicorn's is off, so that nobody is asked twice. Compression is off.
+own; uvicorn's is off, so that nobody is asked twice. Compression is off.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ from typing import Any
 import socketio
 import uvicorn
 
-from realtime.bench.peers.serving import listen, place
+from realtime.bench.peers.serving import Place, listen, place
 
 
-def application(redis: str | None) -> socketio.ASGIApp:
-    """Return the application; *redis* joins it with other processes."""
+def application(where: Place) -> socketio.ASGIApp:
+    """Return the application; Redis joins it with other processes."""
+    redis = where.redis
     manager = None if redis is None else socketio.AsyncRedisManager(redis)
     server = socketio.AsyncServer(
         async_mode="asgi",
         transports=["websocket"],
         client_manager=manager,
+        ping_interval=where.keepalive_s,
         cors_allowed_origins="*",
     )
 
-    @server.event  # type: ignore[untyped-decorator]
+    @server.event
     async def connect(sid: str, environ: dict[str, Any], auth: object) -> None:
         pass
 
-    @server.event  # type: ignore[untyped-decorator]
+    @server.event
     async def subscribe(sid: str, channel: str) -> str:
         await server.enter_room(sid, channel)
         return channel
 
-    @server.event  # type: ignore[untyped-decorator]
+    @server.event
     async def publish(sid: str, channel: str, data: object) -> None:
         await server.emit("message", data, room=channel)
 
@@ -46,7 +48,7 @@ def main() -> None:
     """Serve until stopped."""
     where = place(__doc__ or "")
     config = uvicorn.Config(
-        application(where.redis),
+        application(where),
         loop="uvloop",
         http="httptools",
         ws_ping_interval=None,

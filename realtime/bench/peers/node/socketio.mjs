@@ -10,7 +10,11 @@ import { createClient } from "redis";
 import { Server } from "socket.io";
 
 const http = createServer();
-const io = new Server(http, { transports: ["websocket"], serveClient: false });
+const io = new Server(http, {
+  transports: ["websocket"],
+  serveClient: false,
+  pingInterval: 1000 * Number(process.env.KEEPALIVE_S ?? 25),
+});
 
 if (process.env.REDIS_URL) {
   const publisher = createClient({ url: process.env.REDIS_URL });
@@ -27,7 +31,4 @@ io.on("connection", (socket) => {
   socket.on("publish", (channel, data) => io.to(channel).emit("message", data));
 });
 
-const port = Number(process.env.PORT ?? 0);
-http.listen({ host: "127.0.0.1", port, backlog: 4096 }, () => {
-  console.log(`listening on ${http.address().port}`);
-});
+http.listen({ host: "127.0.0.1", port: Number(process.env.PORT), backlog: 4096 });
