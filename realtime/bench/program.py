@@ -44,6 +44,7 @@ SCENARIOS: Mapping[str, str] = {
     "fanout": "how late publications reach many subscribers, and what each costs",
     "ingest": "how many events a second are counted, and how soon acknowledged",
     "latency": "how long from one device to another, over a series of loads",
+    "compare": "what other push servers need for the same work",
 }
 """By name: the question in a line. The module has the same name."""
 
