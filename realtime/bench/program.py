@@ -40,7 +40,6 @@ from realtime.bench.target import Target, add_target_arguments, remote_target
 
 SCENARIOS: Mapping[str, str] = {
     "connect": "how fast clients come in, and what an idle one takes",
-    "compare": "what other push servers need for the same work",
     "fanout": "how late publications reach many subscribers, and what each costs",
     "ingest": "how many events a second are counted, and how soon acknowledged",
     "latency": "how long from one device to another, over a series of loads",
