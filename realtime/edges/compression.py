@@ -3,8 +3,8 @@ Whether and how the messages of a connection are compressed (RFC 7692, 5 and 7.1
 
 What we agree to: no context is kept from message to message, on either side. The
 client's would be 32 KiB of memory for each connection, ours would make each client's
-bytes different. The window that we promise for our own messages is the one that all of
-them are made with.
+bytes different. Our own messages are made with one of two windows, so that those of one
+window can be shared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.headers import build_extension, parse_extension
 from websockets.typing import ExtensionHeader
 
-from realtime.wire.deflate import WINDOW_BITS
+from realtime.wire.deflate import SMALL_WINDOW_BITS, WINDOW_BITS
 
 _TERMS = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
@@ -33,14 +33,13 @@ _MAX_KNOWN_BYTES = 256  # an offer that is longer is nobody's usual one
 @dataclass(frozen=True, slots=True)
 class Compression:
     """
-    What was agreed on: the client may compress, and *header* tells it the terms.
+    What was agreed on: either side may compress a message or not.
 
-    Not *deflates*: we do not, since the client's window is smaller than what everybody
-    is sent needs. That is its right, message by message (RFC 7692, 6).
+    *header* tells the client the terms; *window_bits* is the window of our messages.
     """
 
     header: str
-    deflates: bool
+    window_bits: int
 
 
 def agree(offers: Sequence[str]) -> Compression | None:
@@ -78,5 +77,6 @@ def _accept(offer: ExtensionHeader) -> Compression | None:
         terms, agreed = _TERMS.process_request_params(parameters, ())
     except NegotiationError:
         return None
-    window_bits = agreed.local_max_window_bits
-    return Compression(build_extension([(name, terms)]), window_bits >= WINDOW_BITS)
+    small = agreed.local_max_window_bits < WINDOW_BITS
+    header = build_extension([(name, terms)])
+    return Compression(header, SMALL_WINDOW_BITS if small else WINDOW_BITS)

@@ -30,11 +30,11 @@ class SocketHost(Protocol):
     def admission(self) -> Admission:
         """Who may come in; each socket tells it when it comes and goes."""
 
-    def open_peer(self, subprotocol: str, remote: str, deflates: bool = False) -> Peer:
+    def open_peer(self, subprotocol: str, remote: str, window_bits: int = 0) -> Peer:
         """
         Make the peer of a connection that is about to open.
 
-        *deflates*: it may be sent compressed messages.
+        *window_bits*, unless 0: it reads messages that are compressed with this window.
         """
 
 

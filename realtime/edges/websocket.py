@@ -274,8 +274,8 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _open_peer(self, accepted: Accepted) -> Peer:
         compression = accepted.compression
-        deflates = compression is not None and compression.deflates
-        return self._host.open_peer(accepted.subprotocol, self.remote, deflates)
+        window_bits = 0 if compression is None else compression.window_bits
+        return self._host.open_peer(accepted.subprotocol, self.remote, window_bits)
 
     def _refuse_entrance(self, head: bytes) -> Refused | None:
         """Find out who it is and whether he may come in, before the costly part."""

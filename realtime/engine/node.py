@@ -129,13 +129,13 @@ class Node(Graph):
         return tuple(DIALECTS)
 
     def open_peer(
-        self, subprotocol: str, remote: str, deflates: bool = False
+        self, subprotocol: str, remote: str, window_bits: int = 0
     ) -> Connection:
         """
-        Make the peer of a socket that has agreed on *subprotocol*, and, if *deflates*,
-        that we may compress.
+        Make the peer of a socket that has agreed on *subprotocol*, and, unless
+        *window_bits* is 0, on compression with this window.
         """
-        dialect: Dialect = (DEFLATING if deflates else DIALECTS)[subprotocol]
+        dialect: Dialect = DEFLATING.get(window_bits, DIALECTS)[subprotocol]
         return Connection(
             self.services, ConnectionId(secrets.token_hex(8)), dialect, remote
         )

@@ -14,7 +14,7 @@ from realtime.engine.outbox import Outbox
 from realtime.engine.socket import Peer, Socket
 from realtime.engine.wheel import Wheel
 from realtime.settings import DrainSettings, LimitSettings, ServerSettings
-from realtime.wire.frames import FrameKey, Opcode, deflated, server_frame
+from realtime.wire.frames import FrameKey, Opcode, deflate_frame, server_frame
 
 
 class RecordingPeer:
@@ -55,14 +55,14 @@ class EchoPeer:
     Sends every message back, through an outbox as a real connection does.
 
     A client that sends and does not read is not read any more, so that nothing grows.
-    With *deflates*, messages are compressed where that pays.
+    With a window, all messages are compressed, be they smaller by that or not.
     """
 
     outbox: Outbox
     socket: Socket
 
-    def __init__(self, deflates: bool = False) -> None:
-        self._deflates = deflates
+    def __init__(self, window_bits: int = 0) -> None:
+        self._window_bits = window_bits
 
     def opened(self, socket: Socket) -> None:
         """Make the outbox."""
@@ -73,7 +73,8 @@ class EchoPeer:
         """Send it back."""
         opcode = Opcode.BINARY if binary else Opcode.TEXT
         frame = server_frame(opcode, data)
-        self.outbox.reply(deflated(frame) if self._deflates else frame)
+        window_bits = self._window_bits
+        self.outbox.reply(deflate_frame(frame, window_bits) if window_bits else frame)
 
     def paused(self) -> None:
         """Stop reading too."""
@@ -110,8 +111,8 @@ class SimpleHost:
         self.wheel = Wheel(self.clock)
         self.admission = Admission(self.limits, self.drain, self.clock, self.metrics)
 
-    def open_peer(self, subprotocol: str, remote: str, deflates: bool = False) -> Peer:
+    def open_peer(self, subprotocol: str, remote: str, window_bits: int = 0) -> Peer:
         """Make a peer."""
         if self.make is None:
-            return EchoPeer(deflates)
+            return EchoPeer(window_bits)
         return self.make(subprotocol, remote)

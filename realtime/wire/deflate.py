@@ -20,6 +20,9 @@ against 0.19, other parameters as below), and every client must have eight times
 memory to read them.
 """
 
+SMALL_WINDOW_BITS = 9
+"""For clients that have less memory still; the least that zlib knows."""
+
 LEVEL = 1
 """
 zlib's. A push of 1,000 bytes of text shrinks to 0.43 in 12 us, with level 6 to 0.41 in
@@ -36,9 +39,9 @@ class TooLarge(ValueError):
     """The message is larger than it may be."""
 
 
-def deflate(payload: bytes | memoryview) -> bytes:
+def deflate(payload: bytes | memoryview, window_bits: int = WINDOW_BITS) -> bytes:
     """Return *payload* compressed (RFC 7692, 7.2.1)."""
-    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -WINDOW_BITS, _MEMORY_LEVEL)
+    compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -window_bits, _MEMORY_LEVEL)
     compressed = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return compressed[:-4]
 

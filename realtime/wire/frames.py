@@ -17,7 +17,7 @@ import msgpack
 import orjson
 
 from realtime.types import Position, Publication, PublicationKind
-from realtime.wire.deflate import deflate
+from realtime.wire.deflate import SMALL_WINDOW_BITS, WINDOW_BITS, deflate
 
 _pack_short = Struct("!BB").pack
 _pack_medium = Struct("!BBH").pack
@@ -48,6 +48,9 @@ class FrameKey(IntEnum):
     # For those who have agreed to compression; the plain form where it does not pay.
     JSON_DEFLATE = 3
     MSGPACK_DEFLATE = 4
+    # The same for those who have a small window only.
+    JSON_DEFLATE_SMALL = 5
+    MSGPACK_DEFLATE_SMALL = 6
 
     @property
     def plain(self) -> FrameKey:
@@ -58,6 +61,8 @@ class FrameKey(IntEnum):
 _PLAIN = {
     FrameKey.JSON_DEFLATE: FrameKey.JSON,
     FrameKey.MSGPACK_DEFLATE: FrameKey.MSGPACK,
+    FrameKey.JSON_DEFLATE_SMALL: FrameKey.JSON,
+    FrameKey.MSGPACK_DEFLATE_SMALL: FrameKey.MSGPACK,
 }
 
 MIN_DEFLATE_BYTES = 128
@@ -83,7 +88,7 @@ def server_frame(opcode: Opcode, payload: bytes) -> bytes:
     return _pack_long(_FIN | opcode, 127, length) + payload
 
 
-def deflated(frame: bytes) -> bytes:
+def deflated(frame: bytes, window_bits: int) -> bytes:
     """
     Return a text or binary *frame* compressed, or as it is where that does not pay.
 
@@ -91,12 +96,16 @@ def deflated(frame: bytes) -> bytes:
     """
     if len(frame) < MIN_DEFLATE_BYTES:
         return frame
+    smaller = deflate_frame(frame, window_bits)
+    return smaller if len(smaller) < len(frame) else frame
+
+
+def deflate_frame(frame: bytes, window_bits: int) -> bytes:
+    """Return a text or binary *frame* compressed, be it smaller or not."""
     start = {126: 4, 127: 10}.get(frame[1], 2)
-    payload = deflate(memoryview(frame)[start:])
-    smaller = server_frame(Opcode(frame[0] & 0x0F), payload)
-    if len(smaller) >= len(frame):
-        return frame
-    return bytes((smaller[0] | _COMPRESSED,)) + smaller[1:]
+    payload = deflate(memoryview(frame)[start:], window_bits)
+    other = server_frame(Opcode(frame[0] & 0x0F), payload)
+    return bytes((other[0] | _COMPRESSED,)) + other[1:]
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -127,7 +136,7 @@ class PreparedPush:
     def __init__(self, number: int, publication: Publication) -> None:
         self.number = number
         self.publication = publication
-        self._frames: list[bytes | None] = [None, None, None, None, None]
+        self._frames: list[bytes | None] = [None, None, None, None, None, None, None]
 
     def frame(self, key: FrameKey) -> bytes:
         """Return the complete bytes for *key*; the same object at every call."""
@@ -228,6 +237,8 @@ _ENCODERS: tuple[Callable[[PreparedPush], bytes], ...] = (
     _json_frame,
     _msgpack_frame,
     _sse_event,
-    lambda push: deflated(push.frame(FrameKey.JSON)),
-    lambda push: deflated(push.frame(FrameKey.MSGPACK)),
+    lambda push: deflated(push.frame(FrameKey.JSON), WINDOW_BITS),
+    lambda push: deflated(push.frame(FrameKey.MSGPACK), WINDOW_BITS),
+    lambda push: deflated(push.frame(FrameKey.JSON), SMALL_WINDOW_BITS),
+    lambda push: deflated(push.frame(FrameKey.MSGPACK), SMALL_WINDOW_BITS),
 )

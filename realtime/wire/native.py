@@ -13,6 +13,7 @@ from typing import Final
 import msgpack
 
 from realtime.wire.codecs import JSON, MSGPACK, Codec
+from realtime.wire.deflate import SMALL_WINDOW_BITS, WINDOW_BITS
 from realtime.wire.dialect import Dialect
 from realtime.wire.frames import FrameKey, Opcode, deflated, server_frame
 from realtime.wire.messages import Command, Reply
@@ -64,6 +65,7 @@ class NativeDialect:
         return server_frame(self.opcode, self.encode(message))
 
 
+@dataclass(frozen=True, slots=True)
 class DeflatingDialect(NativeDialect):
     """
     The same for those who have agreed to compression (RFC 7692).
@@ -72,12 +74,14 @@ class DeflatingDialect(NativeDialect):
     those are compressed that are large, such as the pages of a history.
     """
 
-    __slots__ = ()
+    window_bits: int
 
     def frame(self, message: Reply) -> bytes:
         """Return the complete WebSocket frame of *message*."""
-        frame = NativeDialect.frame(self, message)
-        return frame if len(frame) < MIN_REPLY_BYTES else deflated(frame)
+        frame = server_frame(self.opcode, self.encode(message))
+        if len(frame) < MIN_REPLY_BYTES:
+            return frame
+        return deflated(frame, self.window_bits)
 
 
 MIN_REPLY_BYTES = 1024
@@ -88,18 +92,26 @@ MSGPACK_V1: Final = NativeDialect(
     "realtime.v1.msgpack", MSGPACK, Opcode.BINARY, FrameKey.MSGPACK
 )
 
-DIALECTS: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect for dialect in (JSON_V1, MSGPACK_V1)
-}
+Dialects = Mapping[str, Dialect]
+
+DIALECTS: Final[Dialects] = {dialect.name: dialect for dialect in (JSON_V1, MSGPACK_V1)}
 """By sub-protocol, the one that the server prefers first."""
 
-DEFLATING: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect
-    for dialect in (
-        DeflatingDialect(JSON_V1.name, JSON, Opcode.TEXT, FrameKey.JSON_DEFLATE),
-        DeflatingDialect(
-            MSGPACK_V1.name, MSGPACK, Opcode.BINARY, FrameKey.MSGPACK_DEFLATE
-        ),
+
+def _deflating(window_bits: int, text: FrameKey, binary: FrameKey) -> Dialects:
+    found = (
+        DeflatingDialect(JSON_V1.name, JSON, Opcode.TEXT, text, window_bits),
+        DeflatingDialect(MSGPACK_V1.name, MSGPACK, Opcode.BINARY, binary, window_bits),
     )
+    return {dialect.name: dialect for dialect in found}
+
+
+DEFLATING: Final[Mapping[int, Dialects]] = {
+    WINDOW_BITS: _deflating(
+        WINDOW_BITS, FrameKey.JSON_DEFLATE, FrameKey.MSGPACK_DEFLATE
+    ),
+    SMALL_WINDOW_BITS: _deflating(
+        SMALL_WINDOW_BITS, FrameKey.JSON_DEFLATE_SMALL, FrameKey.MSGPACK_DEFLATE_SMALL
+    ),
 }
-"""The same for connections that have agreed to compression."""
+"""The same for connections that have agreed to compression, by the window's size."""

@@ -2,20 +2,22 @@
 RFC 6455 by Autobahn's own cases, against the real server stack with an echo behind it.
 
 The cases drive uvicorn, the front door, the frame reader and the closing handshake as
-the product has them; only the peer, which echoes, is the test's. Cases 12 and 13 are
-left out: they are about compression, which this server does not negotiate.
+the product has them; only the peer, which echoes, is the test's.
+
+In the cases about compression, 12 and 13, it compresses every message, however small,
+since their client takes no other. A server may choose for each message (RFC 7692, 6).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import kosoku
 import pytest
 
-from realtime.settings import LimitSettings
+from realtime.settings import LimitSettings, ServerSettings
 from realtime.testing.host import SimpleHost
 from realtime.testing.server import running
 
@@ -44,13 +46,21 @@ def own_modules() -> Iterator[None]:
         sys.modules.pop("pkg_resources", None)
 
 
-def verdicts(loop: str, cases: list[str] | None, exclude: list[str]) -> dict[str, str]:
+def verdicts(
+    loop: str,
+    cases: list[str] | None,
+    exclude: Sequence[str] = (),
+    compression: bool = False,
+) -> dict[str, str]:
     """Run Autobahn's cases; return those that are not simply OK, and how many ran."""
-    host = SimpleHost(limits=LimitSettings(max_frame_bytes=32 * 1024 * 1024))
+    host = SimpleHost(
+        limits=LimitSettings(max_frame_bytes=32 * 1024 * 1024),
+        server=ServerSettings(compression=compression),
+    )
     with running(host, loop=loop) as port:
         url = f"ws://127.0.0.1:{port}/v1/ws"
         try:
-            results = asyncio.run(kosoku.run_fuzzingclient(url, cases, exclude))
+            results = asyncio.run(kosoku.run_fuzzingclient(url, cases, list(exclude)))
         except kosoku.FailureError as failure:
             results = failure.results
     notable = {
@@ -73,4 +83,18 @@ def test_no_case_of_autobahn_fails(loop: str) -> None:
 @pytest.mark.slow
 def test_large_and_many_messages_come_back_whole() -> None:
     """All 54 cases with messages of up to 16 MiB, in fragments and chopped, are OK."""
-    assert verdicts("uvloop", LARGE, []) == {"cases": "54"}
+    assert verdicts("uvloop", LARGE) == {"cases": "54"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(1, 6))
+def test_compressed_messages_of_all_kinds_come_back(number: int) -> None:
+    """All 90 cases 12 are OK: text, pictures, pages; large, small and in fragments."""
+    assert verdicts("uvloop", [f"12.{number}.*"], compression=True) == {"cases": "18"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(1, 8))
+def test_compression_is_agreed_on_whatever_is_offered(number: int) -> None:
+    """All 126 cases 13 are OK: no context, windows of 9 and 15 bits, several offers."""
+    assert verdicts("uvloop", [f"13.{number}.*"], compression=True) == {"cases": "18"}

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.wire.deflate import WINDOW_BITS, TooLarge, deflate, inflate
+from realtime.wire.deflate import (
+    SMALL_WINDOW_BITS,
+    WINDOW_BITS,
+    TooLarge,
+    deflate,
+    inflate,
+)
 
 TAIL = b"\x00\x00\xff\xff"
 HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")
@@ -44,14 +50,15 @@ def test_deflating_gives_the_bytes_of_the_rfc() -> None:
     assert deflate(b"Hello") == HELLO
 
 
-def test_references_stay_within_the_window_that_was_promised() -> None:
+@pytest.mark.parametrize("bits", [SMALL_WINDOW_BITS, WINDOW_BITS])
+def test_references_stay_within_the_window_that_was_promised(bits: int) -> None:
     """A client that has no larger window than ours understands a large message."""
     noise = os.urandom(3000)
     message = b"".join(noise + bytes([n]) * 200 for n in range(60))
 
-    small = zlib.decompressobj(-WINDOW_BITS)
+    client = zlib.decompressobj(-bits)
 
-    assert small.decompress(deflate(message) + TAIL) == message
+    assert client.decompress(deflate(message, bits) + TAIL) == message
 
 
 def test_the_bound_is_exact() -> None:
