@@ -227,4 +227,4 @@ def test_what_is_sent_is_compressed_for_the_window_of_the_client(bits: int) -> N
 
     assert isinstance(frame, Frame)
     assert bytes(frame.data) == message
-    assert len(data) < len(message) / 10
+    assert len(data) < len(message) / 2
