@@ -106,6 +106,11 @@ class KeySet:
         A key without a name may go with any *kid*. A token without *kid* goes with the
         keys that have no name, or else with the only key of its algorithm.
         """
+        if len(self.keys) == 1:  # the usual case, and it is asked at every hello
+            key = self.keys[0]
+            fits = key.algorithm is algorithm
+            named = kid is not None and key.kid is not None
+            return self.keys if fits and not (named and key.kid != kid) else ()
         fitting = [key for key in self.keys if key.algorithm is algorithm]
         unnamed = [key for key in fitting if key.kid is None]
         if kid is not None:

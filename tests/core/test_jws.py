@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
 import jwt
 import pytest
 from hypothesis import given
@@ -84,3 +87,19 @@ def test_other_characters_are_refused(change):
         token().replace(".", f"{change}."),
     ):
         assert problem(text) == "token: it is no JSON Web Token of three parts"
+
+
+@given(st.text(ALPHABET, min_size=1, max_size=9), st.sampled_from(["payload", "sign"]))
+def test_every_part_is_base64url_to_the_letter(segment, part):
+    """It is what encoding its bytes gives, or it is refused."""
+    header = token().partition(".")[0]
+    text = f"{header}.{segment}." if part == "payload" else f"{header}..{segment}"
+    try:
+        data = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except binascii.Error:
+        data = None
+    if data is None or urlsafe_b64encode(data).rstrip(b"=").decode() != segment:
+        assert "a part of it is" in problem(text)
+    else:
+        found = Signed.read(text)
+        assert (found.payload if part == "payload" else found.signature) == data

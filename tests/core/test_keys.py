@@ -201,3 +201,15 @@ def test_every_api_key_is_compared_in_constant_time(monkeypatch):
     monkeypatch.setattr(keys.hmac, "compare_digest", spy)
     assert known.match("first-key") is not None
     assert len(compared) == 3
+
+
+@pytest.mark.parametrize("name", [None, "1"])
+@pytest.mark.parametrize("asked", [None, "1", "2"])
+@pytest.mark.parametrize("algorithm", [Algorithm.RS256, Algorithm.HS256])
+def test_a_key_alone_is_a_candidate_as_among_others(name, asked, algorithm):
+    """Which keys of other algorithms there are makes no difference."""
+    one = Key(Algorithm.RS256, rsa_key().public_key(), name)
+    other = Key(Algorithm.ES256, ec_key().public_key(), "1")
+    alone = KeySet((one,)).candidates(algorithm, asked)
+    among = KeySet((one, other)).candidates(algorithm, asked)
+    assert list(alone) == list(among)

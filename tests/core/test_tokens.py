@@ -330,3 +330,12 @@ def test_the_audience_must_name_this_server():
     for changed in ({"aud": "you"}, {"aud": ["you"]}, {}, {"aud": "meme"}):
         assert "aud" in refused(token(**changed), audience="me").reason
     assert "aud" in refused(token(aud="me")).reason
+
+
+def test_who_is_granted_the_same_is_given_the_same_object():
+    """Thousands of users have the same grants: they are kept once."""
+    realtime = {"subscribe": ["chat:*"], "track": ["like"]}
+    one = accepted(token(realtime=realtime, sub="anna"))
+    other = accepted(token(realtime=realtime, sub="ben"))
+    assert one.grants == Grants(subscribe=("chat:*",), track=("like",))
+    assert one.grants is other.grants
