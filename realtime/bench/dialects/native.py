@@ -15,8 +15,10 @@ from realtime.bench.dialects.port import (
     Delivery,
     Dialect,
     Event,
+    Gap,
     Goodbye,
     Published,
+    Recovering,
     Refused,
     Said,
     SlowDown,
@@ -36,17 +38,27 @@ Message = Mapping[str, Any]
 
 
 class Native(Dialect):
-    """Ours."""
+    """
+    Ours. With *offsets*, publications are decoded and their offsets told, which costs
+    the client more.
+    """
 
     name = "native"
     path = "/v1/ws"
 
-    def __init__(self, codec: str = "json", keepalive_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        codec: str = "json",
+        keepalive_s: float = SILENCE_S,
+        *,
+        offsets: bool = False,
+    ) -> None:
         if codec not in ("json", "msgpack"):
             raise ValueError(f"codec is {codec!r}; it must be json or msgpack")
         self.subprotocol = f"realtime.v1.{codec}"
         self.binary = codec == "msgpack"
         self._keepalive_s = keepalive_s
+        self._offsets = offsets
 
     def greeting(
         self, token: str | None, device: str | None, secret: str | None
@@ -84,7 +96,7 @@ class Native(Dialect):
         return self._write({"type": "ping"})
 
     def read(self, payload: bytes) -> Said:
-        if _is_push(payload):
+        if not self._offsets and _is_push(payload):
             stamp = stamp_in(payload)
             if stamp is not None:
                 return Delivery(stamp)
@@ -108,6 +120,9 @@ def _is_push(payload: bytes) -> bool:
 
 def _push(message: Message) -> Said:
     data = message["data"]
+    if isinstance(data, str):
+        stamp = _stamp(data)
+        return OTHER if stamp is None else Delivery(stamp, message.get("offset"))
     if isinstance(data, dict) and isinstance(data.get("value"), int | float):
         return Value(data["value"])
     return OTHER
@@ -116,15 +131,26 @@ def _push(message: Message) -> Said:
 def _subscribed(message: Message) -> Said:
     data = message.get("data")
     value = data.get("value") if isinstance(data, dict) else None
-    missed = (_stamp(one["data"]) for one in message.get("publications") or ())
     return Subscribed(
         channel=message["channel"],
         value=value if isinstance(value, int | float) else None,
         recovered=message.get("recovered"),
         offset=message.get("offset"),
         epoch=message.get("epoch") or "",
-        missed=tuple(stamp for stamp in missed if stamp is not None),
+        missed=_missed(message),
     )
+
+
+def _recovering(message: Message) -> Said:
+    return Recovering(
+        message["channel"], message["offset"], message["epoch"], _missed(message)
+    )
+
+
+def _missed(message: Message) -> tuple[bytes, ...]:
+    publications = message.get("publications") or ()
+    stamps = (_stamp(one["data"]) for one in publications)
+    return tuple(stamp for stamp in stamps if stamp is not None)
 
 
 def _stamp(data: object) -> bytes | None:
@@ -152,6 +178,8 @@ _READERS: Mapping[str, Callable[[Message], Said]] = {
     "ack": _acked,
     "welcome": lambda message: Welcome(message.get("acked") or 0),
     "subscribed": _subscribed,
+    "recovering": _recovering,
+    "gap": lambda message: Gap(message.get("offset"), message.get("epoch") or ""),
     "published": lambda message: Published(message.get("id")),
     "slow_down": lambda message: SlowDown(
         message["first"], message["retry_after_s"], message["reason"]

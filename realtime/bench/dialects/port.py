@@ -36,6 +36,7 @@ class Delivery(NamedTuple):
     """One publication. A tuple, for there are more of these than of all else."""
 
     stamp: bytes  # STAMP_CHARACTERS of them; see ``due_of``
+    offset: int | None = None  # only if the dialect was told to read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,27 @@ class Subscribed:
     offset: int | None = None
     epoch: str = ""
     missed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recovering:
+    """
+    A part of what was missed, by its stamps; with it, this position is reached. Nothing
+    is subscribed yet: subscribe again since there.
+    """
+
+    channel: str
+    offset: int
+    epoch: str
+    missed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The server says that something is lost, and where the client stands now."""
+
+    offset: int | None = None
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +157,8 @@ Said = (
     | Value
     | Welcome
     | Subscribed
+    | Recovering
+    | Gap
     | Published
     | Acked
     | SlowDown
