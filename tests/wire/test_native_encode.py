@@ -41,7 +41,7 @@ from realtime.wire.messages import (
     Unsubscribed,
     Welcome,
 )
-from realtime.wire.native import DIALECTS, JSON_V1, MSGPACK_V1
+from realtime.wire.native import DEFLATING, DIALECTS, JSON_V1, MSGPACK_V1
 from realtime.wire.native_encode import TYPES
 
 
@@ -63,6 +63,29 @@ def test_dialects_are_found_by_sub_protocol() -> None:
     """The names are those that clients ask for; JSON is preferred."""
     assert list(DIALECTS) == ["realtime.v1.json", "realtime.v1.msgpack"]
     assert all(dialect.name == name for name, dialect in DIALECTS.items())
+
+
+def test_every_dialect_has_a_compressing_form() -> None:
+    """For both windows, under the same names."""
+    assert set(DEFLATING) == {9, 12}
+    for dialects in DEFLATING.values():
+        assert list(dialects) == list(DIALECTS)
+        for name, dialect in dialects.items():
+            assert dialect.opcode is DIALECTS[name].opcode
+            assert dialect.frame_key.plain is DIALECTS[name].frame_key
+
+
+@pytest.mark.parametrize("name", list(DIALECTS))
+def test_only_large_replies_are_compressed(name: str) -> None:
+    """A page of a history is; what fits into a packet of the network is not."""
+    plain, compressing = DIALECTS[name], DEFLATING[12][name]
+    words = json_text(["many words that come again"] * 50)
+    channel, top = Channel("a:b"), Position(1, "e")
+    page = HistoryPage(channel, top, [Publication(channel, words, top)], True, False)
+
+    assert len(compressing.frame(page)) < len(plain.frame(page)) / 4
+    assert compressing.frame(page)[0] == plain.frame(page)[0] | 0x40
+    assert compressing.frame(Ack(41, ())) == plain.frame(Ack(41, ()))
 
 
 @pytest.mark.parametrize("rejected", [(), []])
