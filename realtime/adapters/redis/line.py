@@ -2,24 +2,26 @@
 An open connection that many callers share: commands go out in order, joined per turn of
 the event loop, and replies come back in the same order (implicit pipelining).
 
-redis-py's ``Connection`` opens it (TLS, authentication, database) and packs and parses.
-Its clients are not used: they take a connection out of a pool for every command, so two
-publications of one channel could overtake each other, and cost several times as much.
+redis-py's ``Connection`` opens it (TLS, authentication, database); from then on, what
+comes is given to hiredis' reader as it comes, which takes 0.5 us per message, where
+redis-py's own way through a stream, a parser and a task takes 4 us. Its clients are not
+used either: they take a connection out of a pool for every command, so two publications
+of one channel could overtake each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError
 
 Command = Sequence[bytes | str]
 Replies = list[Any]
@@ -27,22 +29,42 @@ Replies = list[Any]
 
 MAX_BUFFERED_BYTES = 32 * 1024 * 1024  # commands of one line that await their replies
 
+# Its stub knows tuples of one part only.
+_pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
+_NOTHING = object()  # what the reader says when a reply is not complete
 
-class Wire(ABC):
+
+class Wire(asyncio.Protocol, ABC):
     """
-    An open connection with a task that reads and one that writes.
+    An open connection, taken over from redis-py.
 
-    When either fails, the connection is closed, ``lost`` is set, ``reason`` says why
-    and ``_ended`` is called once. Nothing reconnects here: the owner opens another one.
+    When it fails, it is closed, ``lost`` is set, ``reason`` says why and ``_ended`` is
+    called once. Nothing reconnects here: the owner opens another one.
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
+        self._loop = asyncio.get_running_loop()
         self._outgoing: list[Command] = []
-        self._wake = asyncio.Event()
+        self._flushing = False  # soon
+        self._held = False  # the other side takes nothing
         self.lost = asyncio.Event()
         self.reason: Exception = RedisConnectionError("the connection has been closed")
-        self._task = asyncio.create_task(self._run())
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=connection._parser.parse_error,
+            notEnoughData=_NOTHING,
+        )
+        self._cut = self._loop.create_future()  # done when the transport is closed
+        self._closing: asyncio.Task[None] | None = None
+        self._when_closed: list[Callable[[Any], object]] = []
+        writer = connection._writer
+        if writer is None:
+            raise RedisConnectionError("the connection has been closed")
+        self._transport = cast(asyncio.Transport, writer.transport)
+        self._transport.set_protocol(self)
+        if self._transport.is_closing():
+            self.drop("the connection has been lost")
 
     @abstractmethod
     def _received(self, reply: Any) -> None:
@@ -55,57 +77,77 @@ class Wire(ABC):
     def drop(self, reason: str) -> None:
         """Close it now; those who wait are told *reason*."""
         self._end(RedisConnectionError(reason))
-        self._task.cancel()
 
     def when_closed(self, callback: Callable[[Self], object]) -> None:
         """Call *callback* when nothing is left of it."""
-        self._task.add_done_callback(lambda task: callback(self))
+        self._when_closed.append(callback)
 
     async def aclose(self) -> None:
         """Close it and wait until it is closed."""
         self.drop("the connection has been closed")
-        await end([self._task])
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
+
+    # -- what the transport tells: see asyncio.Protocol --------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        # Hot: the loop once per reply or message.
+        reader, received, lost = self._reader, self._received, self.lost
+        try:
+            reader.feed(data)
+            while not lost.is_set():
+                reply = reader.gets(False)
+                if reply is _NOTHING:
+                    return
+                if isinstance(reply, RedisConnectionError):
+                    self._end(reply)
+                    return
+                received(reply)
+        except RedisError as error:  # not the protocol of Redis
+            self._end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._cut.done():
+            self._cut.set_result(None)
+        self._end(RedisConnectionError(f"the connection was lost: {exc or 'closed'}"))
+
+    def pause_writing(self) -> None:
+        self._held = True
+
+    def resume_writing(self) -> None:
+        self._held = False
+        if self._outgoing:
+            self._flush()
 
     def _send(self, commands: Sequence[Command]) -> None:
         self._outgoing.extend(commands)
-        self._wake.set()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
-    async def _run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read_forever())
-                tasks.create_task(self._write_forever())
-        except* (RedisError, OSError) as group:
-            self._end(next(_leaves(group)))
-        finally:
-            self._end(self.reason)
-            with contextlib.suppress(RedisError, OSError):
-                await self._connection.disconnect(nowait=True)
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._held or self.lost.is_set():
+            return
+        commands, self._outgoing = self._outgoing, []
+        self._transport.write(b"".join([_pack(tuple(one)) for one in commands]))
 
     def _end(self, reason: Exception) -> None:
-        if not self.lost.is_set():
-            self.reason = reason
-            self.lost.set()
-            self._ended(reason)
+        if self.lost.is_set():
+            return
+        self.reason = reason
+        self.lost.set()
+        self._outgoing.clear()
+        self._transport.abort()
+        self._closing = self._loop.create_task(self._close())
+        self._ended(reason)
 
-    async def _read_forever(self) -> None:
-        read, received = self._connection.read_response, self._received
-        while True:
-            # Hot: once per reply or message; 2 to 3 us with hiredis.
-            try:
-                reply = await read(disable_decoding=True, timeout=math.inf)
-            except ResponseError as error:
-                reply = error
-            received(reply)
-
-    async def _write_forever(self) -> None:
-        connection = self._connection
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            commands, self._outgoing = self._outgoing, []
-            packed = connection.pack_commands(commands)
-            await connection.send_packed_command(packed, check_health=False)
+    async def _close(self) -> None:
+        await self._cut
+        with contextlib.suppress(RedisError, OSError):
+            await self._connection.disconnect(nowait=True)
+        for callback in self._when_closed:
+            callback(self)
 
 
 class _Batch:
@@ -136,7 +178,6 @@ class CommandLine(Wire):
     def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
         self.taught: set[str] = set()  # digests of scripts that went out here in full
         self._timeout_s = timeout_s
-        self._loop = asyncio.get_running_loop()
         self._batches: deque[_Batch] = deque()
         self._buffered = 0
         self._watchdog: asyncio.TimerHandle | None = None
@@ -202,11 +243,3 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
             task.cancel()
         # Again if need be: a library on the way may have lost the cancellation.
         _, left = await asyncio.wait(left, timeout=1.0)
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> Any:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
