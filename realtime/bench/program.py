@@ -9,7 +9,8 @@ A *scenario* is a module of this package with
     add_arguments(parser)       its own options
     run(options) -> Result      ``with opened(options, NAME) as bench: ...``
 
-and a line in ``SCENARIOS`` below. ``realtime bench NAME`` and
+and a line in ``scenarios.SCENARIOS``. One that loads no server sets ``NEEDS_TARGET`` to
+false and has no options for one. ``realtime bench NAME`` and
 ``python benchmarks/NAME.py`` both run ``main``.
 """
 
@@ -35,17 +36,9 @@ from realtime.bench.local import local_target
 from realtime.bench.progress import Display
 from realtime.bench.report import print_table, say
 from realtime.bench.result import Result, Row, Series
+from realtime.bench.scenarios import SCENARIOS
 from realtime.bench.stop import Stop, stopping
 from realtime.bench.target import Target, add_target_arguments, remote_target
-
-SCENARIOS: Mapping[str, str] = {
-    "connect": "how fast clients come in, and what an idle one takes",
-    "fanout": "how late publications reach many subscribers, and what each costs",
-    "ingest": "how many events a second are counted, and how soon acknowledged",
-    "latency": "how long from one device to another, over a series of loads",
-    "compare": "what other push servers need for the same work",
-}
-"""By name: the question in a line. The module has the same name."""
 
 LIMIT_S = 3600
 BUSY = 0.8  # of a core: beyond, a process of clients measures itself
@@ -82,6 +75,8 @@ def load(name: str) -> Scenario:
         names = ", ".join(SCENARIOS)
         raise BenchError(f"there is no benchmark {name!r}; there are {names}")
     module: Any = importlib.import_module(f"realtime.bench.{name}")
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"realtime.bench.{name}.scenario")
     found: Scenario = module
     return found
 
@@ -98,14 +93,15 @@ def parser_of(name: str, prog: str | None = None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     scenario.add_arguments(parser)
-    add_target_arguments(parser)
-    add_run_arguments(parser)
+    if getattr(scenario, "NEEDS_TARGET", True):
+        add_target_arguments(parser)
+        add_client_arguments(parser.add_argument_group("the clients"))
+    add_run_arguments(parser.add_argument_group("the run"))
     return parser
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options on how to run, and what to write."""
-    group = parser.add_argument_group("the run")
+def add_client_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the options on who loads the target."""
     group.add_argument(
         "--processes",
         type=int,
@@ -126,6 +122,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "another one each time. With a name of your own, later runs use the same again "
         "and leave nothing more behind; runs at the same time need different ones",
     )
+
+
+def add_run_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the options on how to run, and what to write."""
     group.add_argument(
         "--limit",
         type=int,

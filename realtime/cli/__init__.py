@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from realtime import __version__
 from realtime.cli import (
+    bench,
     block,
     blocks,
     channels,
@@ -72,6 +73,7 @@ COMMANDS: tuple[Command, ...] = (
     serve,
     check,
     token,
+    bench,
     track,
     publish,
     history,

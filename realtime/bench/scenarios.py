@@ -1,0 +1,19 @@
+"""Which benchmarks there are; imports nothing, so that the command line stays quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SCENARIOS: Mapping[str, str] = {
+    "connect": "how fast clients come in, and what an idle one takes",
+    "fanout": "how late publications reach many subscribers, and what each costs",
+    "ingest": "how many events a second are counted, and how soon acknowledged",
+    "latency": "how long from one device to another, over a series of loads",
+    "compare": "what other push servers need for the same work",
+}
+"""
+By name: the question in a line.
+
+The module is ``realtime.bench.NAME``, or ``realtime.bench.NAME.scenario`` where that is
+a package.
+"""
