@@ -110,7 +110,7 @@ class LedgerSettings:
     marks_ttl_s: float = 90 * 86400.0  # a device silent for longer starts anew
     idempotency_ttl_s: float = 86400.0  # Idempotency-Key is remembered for this long
     max_pending_events: int = 100_000  # beyond: slow_down
-    max_commit_events: int = 2_000  # one atomic step; bounds how long Redis is busy
+    max_commit_events: int = 20_000  # committed together, of at most 2,000 devices
     heal_s: float = 15.0  # watched counters are read in full this often
 
 

@@ -36,6 +36,7 @@ from realtime.settings import LedgerSettings
 
 log = structlog.get_logger(__name__)
 
+MAX_COMMIT_BATCHES = 2_000  # each has a mark, which is most of what Redis has to do
 RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
 SLOW_DOWN_S = 1.0
@@ -162,11 +163,17 @@ class Ingest:
 
     async def _commit_waiting(self) -> None:
         """Commit what waits now; what comes meanwhile only if that is a full commit."""
-        due, full = len(self._waiting), self._settings.max_commit_events
-        while self._waiting and (due > 0 or self.pending_events >= full):
+        due = len(self._waiting)
+        while self._waiting and (due > 0 or self._full()):
             batches = self._take()
             due -= len(batches)
             await self._commit(batches)
+
+    def _full(self) -> bool:
+        return (
+            self.pending_events >= self._settings.max_commit_events
+            or len(self._waiting) >= MAX_COMMIT_BATCHES
+        )
 
     def _until_tick(self) -> float:
         tick = self._settings.tick_s
@@ -179,7 +186,9 @@ class Ingest:
     def _take(self) -> list[Batch]:
         taken: list[Batch] = []
         room = self._settings.max_commit_events
-        while self._waiting and (not taken or self._waiting[0].size <= room):
+        while self._waiting and len(taken) < MAX_COMMIT_BATCHES:
+            if taken and self._waiting[0].size > room:
+                break
             batch = self._waiting.popleft()
             batch.close()
             room -= batch.size

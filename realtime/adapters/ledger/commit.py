@@ -46,7 +46,9 @@ from realtime.core.naming import other_dims
 from realtime.types import DeviceId
 
 EXACT = 2**53
-MAX_CELLS = 8000  # of one call: bounds how long Redis is busy with it
+# Of one call of the script: these bound for how long Redis is busy with it, some 10 ms.
+MAX_MARKS = 2000
+MAX_CELLS = 8000  # and members of unique counts
 
 KINDS: Mapping[Measure, int] = MappingProxyType(
     {
@@ -229,14 +231,22 @@ def parts(batches: Sequence[SubBatch], max_events: int) -> Iterator[list[SubBatc
     part: list[SubBatch] = []
     events = 0
     for batch in batches:
-        events += batch.last - batch.first + 1
-        if part and events > max_events:
+        size = batch.last - batch.first + 1
+        events += size
+        if part and (events > max_events or len(part) == MAX_MARKS):
             yield part
             part = []
-            events = batch.last - batch.first + 1
+            events = size
         part.append(batch)
     if part:
         yield part
+
+
+def weight(totals: Mapping[CellKey, Delta]) -> int:
+    """Return how many cells and members of unique counts *totals* are of."""
+    return sum(
+        len(delta) if isinstance(delta, frozenset) else 1 for delta in totals.values()
+    )
 
 
 def _lua(amount: int) -> int | str:

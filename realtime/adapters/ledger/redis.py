@@ -24,6 +24,7 @@ from realtime.adapters.ledger.commit import (
     CommitArguments,
     parts,
     read_reply,
+    weight,
 )
 from realtime.adapters.ledger.meanings import check_meanings
 from realtime.adapters.ledger.owners import owner_of
@@ -215,7 +216,7 @@ class RedisLedger(Ledger):
 
     async def _try(self, shard: int, attempt: Attempt, now: float) -> Reply | None:
         totals = total(attempt.counted, self._counters)
-        if len(totals) > MAX_CELLS and len(attempt.batches) > 1:
+        if weight(totals) > MAX_CELLS and len(attempt.batches) > 1:
             return None
         arguments = CommitArguments(self._keys, shard, self._counters, now)
         packed = arguments.pack(attempt, totals, self._notify)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgpack
 
 from realtime.adapters.ledger.attempts import Attempt, Reply
-from realtime.adapters.ledger.commit import CommitArguments, parts, read_reply
+from realtime.adapters.ledger.commit import CommitArguments, parts, read_reply, weight
 from realtime.adapters.redis.keys import LedgerKeys
 from realtime.core.ledger import Outcome, SubBatch, Verdict
 from realtime.core.totals import total
@@ -132,6 +132,15 @@ def test_parts_keep_the_order_and_the_bounds() -> None:
     assert [len(part) for part in split] == [3, 1, 3, 1]
     assert [batch for part in split for batch in part] == batches
     assert list(parts([], 30)) == []
+    many = [sub(f"d{n}", 1, 1) for n in range(4500)]
+    assert [len(part) for part in parts(many, 9999)] == [2000, 2000, 500]
+
+
+def test_the_weight_of_a_total() -> None:
+    """A cell weighs 1, but that of a unique count as much as it has members."""
+    batch = sub("d", 1, 1, {key("count"): (9,), key("unique"): frozenset("abc")})
+    assert weight(batch.deltas) == 4
+    assert weight({}) == 0
 
 
 def test_replies_are_read() -> None:
