@@ -59,7 +59,27 @@ RESUMED_AT_ONCE = 64
 
 def subscribe(connection: Connection, command: Subscribe) -> Pending:
     """Check, then join; the reply says where it begins, and what was missed."""
-    return _subscribe(connection, command, *_check(connection, command, ()))
+    channel, flow = _check(connection, command, ())
+    if _subscribe_at_once(connection, command, channel, flow):
+        return None
+    _expect(connection, channel)
+    return _subscribe(connection, command, channel, flow)
+
+
+def _subscribe_at_once(
+    connection: Connection, command: Subscribe, channel: Channel, flow: Flow
+) -> bool:
+    """Subscribe if nobody must be waited for; return whether that was so."""
+    services, outbox = connection.services, connection.outbox
+    if services.hooks.channels.subscribes or services.people.channels.keeps(channel):
+        return False
+    joined = services.subscriptions.try_subscribe(
+        channel, outbox, flow, command.since, outbox.room
+    )
+    if joined is None:
+        return False
+    _tell(connection, command, channel, flow, joined)
+    return True
 
 
 def _check(
@@ -68,8 +88,7 @@ def _check(
     """
     Return the channel and how its publications are to come.
 
-    *others* are being subscribed at the same time. From here on, a backend may end the
-    subscription, although it is not there yet.
+    *others* are being subscribed at the same time.
     """
     session, services = connection.session, connection.services
     assert session.identity is not None
@@ -81,10 +100,17 @@ def _check(
         flow = live_flow_of(command)
     else:
         flow = flow_of(services.keeping.definition(channel), command)
+    return channel, flow
+
+
+def _expect(connection: Connection, channel: Channel) -> None:
+    """
+    Note that a subscription is being made: from here on, a backend may end it,
+    although it is not there yet.
+    """
     if connection.joining is None:
         connection.joining = {}
     connection.joining[channel] = False
-    return channel, flow
 
 
 def _ended(connection: Connection, channel: Channel) -> bool:
@@ -169,13 +195,26 @@ async def _join(
     return joined
 
 
-async def resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:
+def resume(connection: Connection, wanted: Sequence[Subscribe]) -> Pending:
     """
     Subscribe to everything that hello has named, all at once.
 
     Each is answered by itself, in any order; those that fail do not count as mistakes
     of the client, which may hold what it could subscribe to yesterday.
     """
+    waiting: dict[Channel, Subscribe] = {}
+    for command in wanted[:RESUMED_AT_ONCE]:
+        try:
+            channel, flow = _check(connection, command, waiting)
+            if not _subscribe_at_once(connection, command, channel, flow):
+                waiting[channel] = command
+        except CommandError as exc:
+            connection.tell(exc, command.id)
+    later = [*waiting.values(), *wanted[RESUMED_AT_ONCE:]]
+    return _resume(connection, later) if later else None
+
+
+async def _resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:
     begun: dict[Channel, None] = {}
     async with asyncio.TaskGroup() as group:
         for number, command in enumerate(wanted, start=1):
@@ -187,6 +226,7 @@ async def resume(connection: Connection, wanted: Sequence[Subscribe]) -> None:
                 connection.tell(exc, command.id)
                 continue
             begun[channel] = None
+            _expect(connection, channel)
             group.create_task(_resume_one(connection, command, channel, flow, begun))
 
 

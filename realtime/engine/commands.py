@@ -74,7 +74,31 @@ _REFUSED = {
 def hello(connection: Connection, command: Hello) -> Pending:
     """Check the token and claim the device, then say welcome."""
     connection.session.greet()
-    return _greet(connection, command, connection.services.clock.time())
+    received_at = connection.services.clock.time()
+    try:
+        identity = _known_at_once(connection, command)
+    except CommandError as exc:
+        raise _turned_away(connection, command, exc) from exc
+    if identity is None:
+        return _greet(connection, command, received_at)
+    _begin(connection, command, identity, None, received_at)
+    return channel_commands.resume(connection, command.subscriptions)
+
+
+def _known_at_once(connection: Connection, command: Hello) -> Identity | None:
+    """
+    Return who it is that says hello; None if anybody must be asked for anything.
+
+    Raises:
+        CommandError: If he may not be here.
+    """
+    services = connection.services
+    identity = services.hooks.sessions.try_hello(command)
+    if identity is None:
+        return None
+    services.gate.check(identity)
+    at_once = command.device is None and services.people.users.admits(identity.user)
+    return identity if at_once else None
 
 
 async def _greet(connection: Connection, command: Hello, received_at: float) -> None:
@@ -89,12 +113,20 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
         connection.session.greet_again()
         raise _unavailable(exc) from exc
     except CommandError as exc:
-        connection.tell(exc, command.id)
-        code = _REFUSED.get(exc.code, UNAUTHORIZED_CLOSE)
-        raise Disconnect(code, exc.reason) from exc
+        raise _turned_away(connection, command, exc) from exc
     _begin(connection, command, identity, mark, received_at)
-    if command.subscriptions:
-        await channel_commands.resume(connection, command.subscriptions)
+    pending = channel_commands.resume(connection, command.subscriptions)
+    if pending is not None:
+        await pending
+
+
+def _turned_away(
+    connection: Connection, command: Hello, exc: CommandError
+) -> Disconnect:
+    """Tell why, and return what ends the connection."""
+    connection.tell(exc, command.id)
+    code = _REFUSED.get(exc.code, UNAUTHORIZED_CLOSE)
+    return Disconnect(code, exc.reason)
 
 
 def _unavailable(exc: Unavailable) -> CommandError:

@@ -57,17 +57,25 @@ class Interest(Generic[K]):
         Every acquire that returned must be released once. One that raised must not;
         the error is the start's own. Cancelling gives the hold back.
         """
+        if self.try_acquire(key):
+            return
         need = self._needs.get(key)
         if need is None:
             need = self._needs[key] = _Need()
         need.count += 1
-        if need.running and need.task is None:
-            return
         try:
             await asyncio.shield(self._reconcile(key, need))
         except BaseException:
             self._drop(key, need)
             raise
+
+    def try_acquire(self, key: K) -> bool:
+        """Do ``acquire`` if the thing runs already; say whether it was done."""
+        need = self._needs.get(key)
+        if need is None or not need.running or need.task is not None:
+            return False
+        need.count += 1
+        return True
 
     def release(self, key: K) -> None:
         """Count one holder less; after the last, stop the thing in the background."""

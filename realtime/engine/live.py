@@ -129,6 +129,10 @@ class Live:
         """
         await self._interest.acquire(name)
 
+    def try_open(self, name: LiveName) -> bool:
+        """Do ``open`` if others watch it already; say whether it was done."""
+        return self._interest.try_acquire(name)
+
     def close(self, name: LiveName) -> None:
         """One watcher less."""
         self._interest.release(name)

@@ -104,6 +104,16 @@ class Streams:
         """Say how somebody may enter an open channel; None when that takes a read."""
         return self._channels[channel].stream.entry(want)
 
+    def try_enter(
+        self, channel: Channel, want: Want, room: Room | None = None
+    ) -> Entry | None:
+        """The same, unless there is no *room* to tell it now."""
+        if room is not None:
+            want.room = room()
+            if want.room <= 0:
+                return None
+        return self.entry(channel, want)
+
     async def enter(
         self, channel: Channel, want: Want, room: Room | None = None
     ) -> Entry:

@@ -157,6 +157,40 @@ class Subscriptions:
             ) from exc
         return self._join(channel, subscriber, flow, since)
 
+    def try_subscribe(
+        self,
+        channel: Channel,
+        subscriber: Subscriber,
+        flow: Flow = DIRECT,
+        since: Position | None = None,
+        room: Room | None = None,
+    ) -> Subscription | Missed | None:
+        """
+        Do ``subscribe`` if nothing must be waited for; None: nothing was done.
+
+        So it is with channels that others here are subscribed to, nearly always.
+        """
+        namespace = namespace_of(channel)
+        if namespace == LIVE:
+            name = parse_live(channel, self._counters)
+            if not self._live.try_open(name):
+                return None
+            return self._join_live(name, subscriber, flow, since)
+        if namespace == SERVER:
+            return self._join(channel, subscriber, flow, since)
+        definition = self._keeping.definition(channel)
+        if not self._broker_channels.try_acquire(channel):
+            return None
+        if not definition.keeps_history:
+            return self._join(channel, subscriber, flow, since)
+        self.streams.open(channel, self._keeping.keep(definition))
+        want = Want(since, definition.last_value)
+        entry = self.streams.try_enter(channel, want, room)
+        if entry is None:
+            self._release(channel)
+            return None
+        return self._begin(channel, subscriber, flow, entry)
+
     async def attend(
         self,
         channel: Channel,
@@ -194,6 +228,15 @@ class Subscriptions:
     ) -> Subscription:
         name = parse_live(channel, self._counters)
         await self._live.open(name)
+        return self._join_live(name, subscriber, flow, since)
+
+    def _join_live(
+        self,
+        name: LiveName,
+        subscriber: Subscriber,
+        flow: Flow,
+        since: Position | None,
+    ) -> Subscription:
         # Nothing is awaited between joining and reading: no value can slip between.
         topic = self._hub.join(name.channel, subscriber, flow)
         data = self._live.current(name.channel)

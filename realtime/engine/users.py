@@ -88,6 +88,10 @@ class Users:
         """Whether it is known who is online, and told."""
         return self._settings.online
 
+    def admits(self, user: UserId | None) -> bool:
+        """Whether nothing is to be noted or asked when *user* connects."""
+        return user is None or not self.active
+
     # -- coming and going ------------------------------------------------------------
 
     @asynccontextmanager
@@ -112,7 +116,7 @@ class Users:
         Raises:
             Disconnect: TOO_MANY_CONNECTIONS.
         """
-        if user is None or not self.active:
+        if user is None or self.admits(user):
             return
         channel, member = shard_of(user), Member(client, user)
         if not self._max_connections:

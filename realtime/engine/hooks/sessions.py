@@ -63,6 +63,12 @@ class SessionHooks:
             )
         )
 
+    def try_hello(self, command: Hello) -> Identity | None:
+        """Do ``hello`` if nobody must be asked; None: somebody must."""
+        if self._asked:
+            return None
+        return self._authenticator.try_authenticate(command.token)
+
     async def refresh(self, connection: Connection, command: Refresh) -> Identity:
         """Return whom the new token names. Raises as ``authenticate`` does."""
         if not self._asked:
