@@ -9,6 +9,7 @@ SCENARIOS: Mapping[str, str] = {
     "fanout": "how late publications reach many subscribers, and what each costs",
     "ingest": "how many events a second are counted, and how soon acknowledged",
     "latency": "how long from one device to another, over a series of loads",
+    "recovery": "do clients that come back get what they have missed, and how soon",
     "compare": "what other push servers need for the same work",
 }
 """
