@@ -17,7 +17,10 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 def upgrade_request(
-    subprotocol: str = "", host: str = "127.0.0.1", path: str = "/v1/ws"
+    subprotocol: str = "",
+    host: str = "127.0.0.1",
+    path: str = "/v1/ws",
+    extensions: str = "",
 ) -> bytes:
     """Return the request that opens a WebSocket."""
     lines = [
@@ -30,6 +33,8 @@ def upgrade_request(
     ]
     if subprotocol:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    if extensions:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

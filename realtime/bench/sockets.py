@@ -78,7 +78,11 @@ Script = Callable[[int], Iterable[tuple[bytes, bytes]]]
 
 
 def open_sessions(
-    port: int, count: int, script: Script, subprotocol: str = JSON_V1
+    port: int,
+    count: int,
+    script: Script,
+    subprotocol: str = JSON_V1,
+    extensions: str = "",
 ) -> list[Socket]:
     """
     Open *count* WebSockets and run *script* on each, a batch of them at a time.
@@ -90,7 +94,7 @@ def open_sessions(
     for first in range(0, count, BATCH):
         numbers = range(first, min(first + BATCH, count))
         batch = [connect(port, number) for number in numbers]
-        request = upgrade_request(subprotocol)
+        request = upgrade_request(subprotocol, extensions=extensions)
         for one in batch:
             one.send(request)
         for one in batch:

@@ -72,6 +72,7 @@ class BaseClient:
         headers: Mapping[str, str] | None = None,
         ssl: ssl_module.SSLContext | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        compression: bool = True,
         on_state: Callable[[StateChange], object] | None = None,
         on_rejected: Callable[[Rejection], object] | None = None,
         on_notice: Callable[[Notice], object] | None = None,
@@ -79,7 +80,11 @@ class BaseClient:
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._endpoint = Endpoint(
-            websocket_url(url), dict(headers or {}), ssl, max_message_bytes
+            websocket_url(url),
+            dict(headers or {}),
+            ssl,
+            max_message_bytes,
+            compression,
         )
         self._clock = clock or SystemClock()
         self._close_flush_s = close_flush_s

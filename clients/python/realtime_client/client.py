@@ -37,7 +37,8 @@ class RealtimeClient(ChannelClient):
     how long ``aclose`` waits for acknowledgements.
 
     *headers* and *ssl* are for the handshake. *max_message_bytes* bounds what the
-    server may send in one message.
+    server may send in one message. With *compression*, large messages are compressed
+    in both directions if the server wants that, too.
 
     *on_state*, *on_rejected* and *on_notice* are called on the event loop and should
     return quickly. *clock* and *random* (0 to 1, for jitter) are for tests.

@@ -17,6 +17,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from realtime_client.compression import Offer
 from realtime_client.errors import ConnectFailed, Disconnected, HandshakeRefused
 from realtime_client.version import USER_AGENT
 
@@ -34,13 +35,15 @@ class Endpoint:
     Where the server is and how to get there.
 
     *headers* go with the handshake, *tls* replaces Python's default checks of the
-    certificate, *max_message_bytes* bounds what the server may send in one message.
+    certificate, *max_message_bytes* bounds what the server may send in one message,
+    compressed or not. *compression* is offered, and up to the server.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    compression: bool = True
 
 
 def websocket_url(url: str) -> str:
@@ -74,7 +77,8 @@ async def open_socket(endpoint: Endpoint, subprotocol: str) -> ClientConnection:
             subprotocols=[Subprotocol(subprotocol)],
             additional_headers=dict(endpoint.headers),
             user_agent_header=USER_AGENT,
-            compression=None,
+            compression=None,  # not the library's own offer
+            extensions=[Offer()] if endpoint.compression else None,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=None,  # the session's own ping also measures the clock
