@@ -23,6 +23,7 @@ ROWS = {
         "latest 100 ms",
         "own filters",
     ],
+    "deflate": ["plain", "compressed", "websockets plain", "websockets"],
     "fanout": ["C send", "socket", "hub", "hub_latest", "channel", "live"],
     "idle_memory": ["websockets", "live channels", "own channels"],
     "ingest": [
