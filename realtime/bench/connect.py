@@ -32,8 +32,8 @@ from realtime.bench.costs import Costs, memory_kib
 from realtime.bench.crowd import Crowd, Worker, clock, sum_up
 from realtime.bench.dialects.port import Refused, Said, Subscribed
 from realtime.bench.errors import BenchError
-from realtime.bench.hints import explained
 from realtime.bench.histogram import Histogram, merged
+from realtime.bench.joining import failures_of
 from realtime.bench.program import Bench, doubts, opened
 from realtime.bench.result import Result, Row, lines_of
 
@@ -299,7 +299,7 @@ def measure(bench: Bench) -> Result:
                 break
             party.step(count * step // options.steps)
     series = lines_of(party.rows, "connections", "connections", LINES)
-    return bench.result(COLUMNS, party.rows, series, party.warnings)
+    return bench.result(COLUMNS, party.rows, series, party.warnings())
 
 
 class _Party:
@@ -307,11 +307,17 @@ class _Party:
 
     def __init__(self, bench: Bench, crowd: Crowd[Guests]) -> None:
         self.rows: list[Row] = []
-        self.warnings: list[str] = []
+        self._doubts: list[str] = []
+        self._failures: Counter[str] = Counter()
         self._bench = bench
         self._crowd = crowd
         self._asked = 0  # connections that were to come in
+        self._came = 0  # those that ever did
         self._base: tuple[int, int] | None = None  # inside, KiB
+
+    def warnings(self) -> list[str]:
+        """Return why connections failed, and what makes the numbers doubtful."""
+        return failures_of(self._failures, "connections failed") + self._doubts
 
     def enter(self, until: int) -> tuple[list[Came], float, Costs]:
         """Let more come in; return how it went, when it began, and what it cost."""
@@ -323,11 +329,11 @@ class _Party:
                 "enter", start, first, until, bench.options.rate, on_progress=step
             )
         costs = bench.costs() - before
-        for why, times in sum_up([one.failures for one in came]).items():
-            self.warnings.append(f"{times} connections failed: {explained(why)}")
-        if not any(one.latencies.count for one in came) and not bench.stop:
-            raise BenchError("; ".join(self.warnings) or "nobody came in")
-        self.warnings += doubts(self._crowd.busy, costs)
+        self._failures.update(sum_up([one.failures for one in came]))
+        self._came += sum(one.latencies.count for one in came)
+        if not self._came and not bench.stop:
+            raise BenchError("; ".join(self.warnings()) or "nobody came in")
+        self._doubts += doubts(self._crowd.busy, costs)
         return came, start, costs
 
     def begin(self) -> None:
@@ -341,7 +347,7 @@ class _Party:
         came, start, costs = self.enter(until)
         busy = self._crowd.busy
         latencies = merged(one.latencies for one in came)
-        if not latencies.count:
+        if not latencies.count and self._bench.stop:
             return
         took_s = max(max(one.last_at for one in came) - start, 1e-6)
         inside = self._settle()

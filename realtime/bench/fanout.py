@@ -65,7 +65,6 @@ COLUMNS = {
     "sent_late_ms": "sent late p99 ms",
     "clients": "clients' CPU",
 }
-PATIENCE_S = 5.0  # after the last publication
 PER_PUBLISHER = 50.0  # publications a second; servers allow 100 unless told otherwise
 BURST = 32  # publications that are overdue, before what has come is read
 WARM_S = 1.0
@@ -79,6 +78,7 @@ class Settings:
     publishers: int
     channels: int
     size: int
+    patience_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Audience(Joining):
                 upcoming = next(left, None)
             if upcoming is None and self._latencies.count >= expected:
                 break
-            if now > load.end + PATIENCE_S:
+            if now > load.end + settings.patience_s:
                 break
             self.turn(load.due(upcoming) if upcoming is not None else now + 1)
             self.progress(self._latencies.count)
@@ -220,6 +220,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=5.0, help="of each rate (default 5)"
     )
     parser.add_argument(
+        "--patience",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds after the last publication of a rate until what has not come is "
+        "lost (default 5)",
+    )
+    parser.add_argument(
         "--size",
         type=int,
         default=100,
@@ -264,7 +272,7 @@ def measure(bench: Bench) -> Result:
     publishers = options.publishers or max(
         int(max(options.rates) / PER_PUBLISHER + 0.999), 1
     )
-    settings = Settings(publishers, options.channels, options.size)
+    settings = Settings(publishers, options.channels, options.size, options.patience)
     connections = publishers + options.subscribers
     rows: list[Row] = []
     with bench.crowd(Audience, connections, settings) as crowd:

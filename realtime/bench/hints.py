@@ -11,14 +11,17 @@ _HINTS: Sequence[tuple[str, str]] = (
     ("Too many clients connect", "limits.connect_rate"),
     ("no room for more connections", "limits.max_connections"),
     ("may not connect to this server", "server.allowed_origins"),
-    # From a session: names of errors and of close codes (realtime/errors.py).
-    ("too_many_connections", "limits.max_connections_per_user"),
+    # From a session: close codes and names of errors (realtime/errors.py).
+    ("closed with 4008", "limits.max_connections_per_user"),
     ("rate_limited", "limits.publish_rate (with more --publishers, each sends less)"),
     (
-        "slow:",
+        "closed with 4001",
         "limits.max_outbox: these clients read too slowly",
     ),
-    ("hello_timeout", "limits.hello_timeout: these clients were too slow to sign in"),
+    (
+        "closed with 4003",
+        "limits.hello_timeout: these clients were too slow to sign in",
+    ),
     ("unauthorized", "auth: the token; give --secret (auth.hmac_secret) or --token"),
     ("token_expired", "auth: the token is too old; make a new one"),
     (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -159,6 +159,6 @@ def join(bench: Any, crowd: Crowd[Any], connections: int) -> list[str]:
     return warnings
 
 
-def failures_of(why: dict[str, int], what: str) -> list[str]:
+def failures_of(why: Mapping[str, int], what: str) -> list[str]:
     """Return a sentence for each reason, with the setting of the server behind it."""
     return [f"{times} {what}: {explained(reason)}" for reason, times in why.items()]

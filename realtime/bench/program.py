@@ -241,8 +241,8 @@ class Bench:
             BenchError: If there are no rows: then nothing was measured.
         """
         if not rows:
-            why = self.stop.reason or "nobody came in"
-            raise BenchError(f"nothing was measured: {why}")
+            why = self.stop.reason or "; ".join(dict.fromkeys(warnings))
+            raise BenchError(f"nothing was measured: {why or 'nobody came in'}")
         return Result(
             scenario=self.scenario,
             columns=columns,

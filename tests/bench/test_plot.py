@@ -100,5 +100,5 @@ def test_nothing_cannot_be_drawn(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """With the option."""
-    with pytest.raises(BenchError, match="--plot .* cannot be written"):
+    with pytest.raises(BenchError, match=r"--plot .* cannot be written"):
         draw(result(LATENCY), str(tmp_path / "nowhere" / "plot.html"))

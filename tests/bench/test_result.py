@@ -71,7 +71,7 @@ def test_what_is_no_result_is_refused(text: bytes) -> None:
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """With the option."""
-    with pytest.raises(BenchError, match="--json .* cannot be written"):
+    with pytest.raises(BenchError, match=r"--json .* cannot be written"):
         result().write(str(tmp_path / "nowhere" / "result.json"))
 
 
