@@ -49,3 +49,8 @@ class SystemClock:
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+
+
+def call_soon(callback: Callable[[], None]) -> Timer:
+    """Run *callback* at the end of this turn of the running event loop."""
+    return asyncio.get_running_loop().call_soon(callback)

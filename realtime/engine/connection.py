@@ -135,6 +135,7 @@ class Connection:
             self._overflowed,
             self.id,
             services.metrics.tally,
+            services.subscriptions.turn,
         )
         self.opened_at = services.clock.monotonic()
         services.connections.add(self)
@@ -340,6 +341,7 @@ class Connection:
         if self._waiting is not None:
             self._waiting.clear()
             self._waiting_bytes = 0
+        self.outbox.flush()
         self.socket.close(code.code, reason or code.meaning)
 
     def _overflowed(self) -> None:

@@ -1,124 +1,77 @@
 """
-Writing to very many subscribers without keeping the event loop from all others.
+Writing to many subscribers: joined within a turn of the event loop, and without keeping
+the loop from all others.
 
-Law: every subscriber gets the deliveries of a channel in order, each at most once, and
-none after it has left. A channel with few subscribers is served at once. One with many
-is served in turns, between which the loop does its other work; what is delivered
-meanwhile stands in line behind.
+Laws: every subscriber gets the deliveries of a channel in order, each at most once, and
+none after it has left. What arrives within one turn of the loop leaves at its end,
+joined for each subscriber (``rounds``); an answer that is given meanwhile keeps its
+place. Very many are served in parts, between which the loop does its other work; what
+is delivered to their channel meanwhile waits, and leaves joined in the next round.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import structlog
-
 from realtime.clock import Clock, Timer
-from realtime.engine.subscriber import Subscriber
-
-log = structlog.get_logger(__name__)
+from realtime.engine.deliveries import Plain, hand
+from realtime.engine.rounds import CHUNK, JOIN_BYTES, Entry, Members, Round
+from realtime.engine.subscriber import Delivery, Subscriber
 
 TURN = 512
-"""
-Subscribers that are served before others get their turn: about five milliseconds.
+"""Subscribers that are served before others get their turn, at most."""
 
-With 8,000 subscribers and two publications a second, 99 of 100 WebSocket pings of
-somebody else were answered within 17 and 20 ms; without turns, within 147 and 413 ms
-(two runs each, 2026-11-23, two shared cores).
+TURN_S = 0.002
+"""
+After this, others get their turn.
+
+benchmarks/spread.py shows what it does to others, and to the last of 10,000.
 """
 
 LINE_BYTES = 1024 * 1024
 """
-With more than this in one line, frames and whom they are for, the oldest is served at
-once: publications come faster than they can be written, and must wait for each other.
+With more than this waiting for one channel, frames and whom they are for, all of it is
+served at once: publications come faster than they can be written, and must wait.
 """
 
-
-class Delivery(Protocol):
-    """Bytes that are the same for everyone who gets them. Shared, so never changed."""
-
-    @property
-    def size(self) -> int:
-        """The bytes of its frames."""
-
-    def to(self, subscribers: Iterable[Subscriber]) -> None:
-        """Hand them to each, taking them one by one from what is given."""
-
-
-class Waiting:
-    """A delivery under way: to whom, how far it is, and who has left meanwhile."""
-
-    __slots__ = ("at", "delivery", "gone", "subscribers")
-
-    def __init__(self, delivery: Delivery, subscribers: tuple[Subscriber, ...]) -> None:
-        self.delivery = delivery
-        self.subscribers = subscribers
-        self.at = 0
-        self.gone: set[Subscriber] = set()
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes while it stands in line."""
-        return self.delivery.size + 8 * len(self.subscribers)
-
-    @property
-    def done(self) -> bool:
-        """Whether everyone was served."""
-        return self.at >= len(self.subscribers)
-
-    def serve(self, count: int) -> int:
-        """Serve the next ones, *count* at most; return how many were considered."""
-        some = self.subscribers[self.at : self.at + count]
-        self.at += len(some)
-        gone = self.gone
-        self._hand(iter([one for one in some if one not in gone] if gone else some))
-        return len(some)
-
-    def _hand(self, subscribers: Iterator[Subscriber]) -> None:
-        """Serve them; a defect that one brings to light is not for the others."""
-        while True:
-            try:
-                self.delivery.to(subscribers)
-            except Exception:  # raised on, it would keep the line standing for ever
-                log.exception("delivery_failed")
-            else:
-                return
+Soon = Callable[[Callable[[], None]], Timer]
+"""Runs something at the end of the loop's turn."""
 
 
 class Line:
-    """The deliveries of one channel that are under way, in order."""
+    """What waits for a channel's subscribers, and the round that serves them."""
 
-    __slots__ = ("_bytes", "_waiting")
+    __slots__ = ("bytes", "entries", "round")
 
     def __init__(self) -> None:
-        self._waiting: deque[Waiting] = deque()
-        self._bytes = 0
+        self.entries: list[Entry] = []
+        self.bytes = 0
+        self.round: Round | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def add(self, entry: Entry) -> None:
+        """Let a delivery wait behind the others."""
+        self.entries.append(entry)
+        self.bytes += entry.size
 
-    def add(self, waiting: Waiting) -> None:
-        """Let a delivery stand behind the others; serve the first ones if too many."""
-        self._waiting.append(waiting)
-        self._bytes += waiting.size
-        while self._bytes > LINE_BYTES:
-            self.serve(len(self._waiting[0].subscribers))
+    def take(self) -> list[Entry]:
+        """Remove what waits."""
+        entries, self.entries, self.bytes = self.entries, [], 0
+        return entries
 
-    def serve(self, count: int) -> None:
-        """Serve *count* subscribers, in order."""
-        while self._waiting and count > 0:
-            first = self._waiting[0]
-            count -= first.serve(count)
-            if first.done:
-                self._waiting.popleft()
-                self._bytes -= first.size
+    def freeze(self) -> None:
+        """Let nobody who joins from now on have what waits."""
+        for entry in self.entries:
+            entry.freeze()
 
-    def left(self, subscriber: Subscriber) -> None:
+    def left(self, topic: Lined, subscriber: Subscriber) -> None:
         """See to it that *subscriber* gets nothing more of what is under way."""
-        for waiting in self._waiting:
-            waiting.gone.add(subscriber)
+        for entry in self.entries:
+            entry.leave(subscriber)
+        if self.round is not None:
+            self.round.left(topic, subscriber)
 
 
 class Lined(Protocol):
@@ -128,50 +81,151 @@ class Lined(Protocol):
 
 
 class Fanout:
-    """The lines of one process; one turn of the loop serves a part of one of them."""
+    """
+    The lines of one process. *soon* runs a callback at the end of the loop's turn;
+    without it, whatever is written leaves at once.
+    """
 
-    __slots__ = ("_clock", "_queue", "_timer", "turn")
+    __slots__ = (
+        "_clock",
+        "_next",
+        "_rounds",
+        "_size",
+        "_soon",
+        "_timer",
+        "entries",
+        "turn",
+    )
 
-    def __init__(self, clock: Clock, turn: int = TURN) -> None:
-        self.turn = turn
-        self._clock = clock
-        self._queue: deque[Lined] = deque()
-        self._timer: Timer | None = None
-
-    def write(
-        self, topic: Lined, delivery: Delivery, subscribers: Collection[Subscriber]
+    def __init__(
+        self, clock: Clock, soon: Soon | None = None, turn: int = TURN
     ) -> None:
-        """Hand *delivery* to *subscribers*, after what is under way in *topic*."""
+        self.turn = turn
+        self.entries: list[Entry] = []
+        """What leaves at the end of this turn, in order."""
+        self._size = 0
+        self._clock = clock
+        self._soon = soon
+        self._rounds: deque[Round] = deque()
+        self._next: list[Entry] = []  # has waited for rounds that are over now
+        self._timer: Timer | None = None  # of the next part of a round
+
+    def write(self, topic: Lined, delivery: Delivery, members: Members) -> None:
+        """
+        Hand *delivery* to *members*, in its turn: the hub's own dictionary, or others.
+        """
         line = topic.line
         if line is None:
-            if len(subscribers) <= self.turn:
-                delivery.to(subscribers)
-                return
             line = topic.line = Line()
-            self._queue.append(topic)
-        waiting = Waiting(delivery, tuple(subscribers))
-        line.add(waiting)
-        if self._timer is None:
-            self._next()
+        entry = Entry(topic, delivery, members)
+        line.add(entry)
+        if line.round is None:
+            self._add(entry)
+        else:
+            while line.bytes > LINE_BYTES and line.round is not None:
+                self._finish(line.round)
+
+    def answer(self, subscriber: Subscriber, frame: bytes) -> None:
+        """Hand an answer to one subscriber, after what is to reach it before."""
+        self._add(Entry(None, Plain(frame), (subscriber,)))
+
+    def _add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._size += len(entry.delivery.frame)
+        if self._soon is None or self._size > JOIN_BYTES:
+            self.flush()
+        elif len(self.entries) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what this turn has brought so far; harmless if it is nothing."""
+        entries, self.entries, self._size = self.entries, [], 0
+        if entries:
+            self._begin(entries)
+
+    def leaving(self, line: Line) -> None:
+        """Somebody is about to leave: what came before is still for him."""
+        if line.entries and line.round is None:
+            self.flush()
 
     def stop(self) -> None:
         """Forget what is under way."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for topic in self._queue:
-            topic.line = None
-        self._queue.clear()
+        self.entries = []
+        self._rounds.clear()
 
-    def _next(self) -> None:
-        """Serve a part of the first line, and come back while there are lines."""
-        self._timer = None
-        topic = self._queue.popleft()
-        assert topic.line is not None
-        topic.line.serve(self.turn)
-        if topic.line:
-            self._queue.append(topic)
+    # -- rounds --------------------------------------------------------------------
+
+    def _begin(self, entries: Sequence[Entry]) -> None:
+        """Serve *entries*, of topics that have no round; the first part at once."""
+        first = entries[0]
+        if len(entries) == 1 and len(first.members) <= self._chunk:
+            # Hot: once per publication of a small channel.
+            if first.topic is not None:
+                first.topic.line = None
+            hand(first.delivery, first.there())
+            return
+        started = self._bind(entries)
+        if not self._serve(started):
+            self._rounds.append(started)
+            self._go_on()
+
+    def _bind(self, entries: Sequence[Entry]) -> Round:
+        bound = Round(entries, self._chunk, self._through)
+        for entry in entries:
+            if entry.topic is not None and entry.topic.line is not None:
+                entry.topic.line.take()
+                entry.topic.line.round = bound
+        return bound
+
+    @property
+    def _chunk(self) -> int:
+        return min(CHUNK, self.turn)
+
+    def _serve(self, one: Round) -> bool:
+        """Serve a part of *one*; return whether it is through."""
+        clock = self._clock.monotonic
+        end = clock() + TURN_S
+        done = one.serve(self.turn, lambda: clock() >= end)
+        self._resume()
+        return done
+
+    def _finish(self, one: Round) -> None:
+        """Serve all of *one*, however long it takes."""
+        one.serve(sys.maxsize, lambda: False)
+        self._rounds.remove(one)
+        self._resume()
+
+    def _through(self, topic: Lined) -> None:
+        """Everybody in *topic* is served; what waited meanwhile is next."""
+        line = topic.line
+        if line is None:
+            return
+        line.round = None
+        if line.entries:
+            self._next += line.entries
         else:
             topic.line = None
-        if self._queue:
-            self._timer = self._clock.call_later(0.0, self._next)
+
+    def _resume(self) -> None:
+        """Let what has waited for the end of a round have a round of its own."""
+        if self._next:
+            entries, self._next = self._next, []
+            self._rounds.append(self._bind(entries))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._timer is None:
+            self._timer = self._clock.call_later(0.0, self._part)
+
+    def _part(self) -> None:
+        """Serve a part of the first round, and come back while there are rounds."""
+        self._timer = None
+        if self._rounds:
+            one = self._rounds.popleft()
+            if not self._serve(one):
+                self._rounds.append(one)
+        if self._rounds:
+            self._go_on()

@@ -14,7 +14,7 @@ from realtime.adapters.broker.port import Broker
 from realtime.adapters.ledger.port import Ledger
 from realtime.adapters.presence.port import Presence
 from realtime.adapters.registry.port import Registry
-from realtime.clock import Clock
+from realtime.clock import Clock, call_soon
 from realtime.core.access import Access
 from realtime.core.counters import CounterSet
 from realtime.core.counting import Counting
@@ -159,7 +159,8 @@ class Graph:
     def _deliver(self) -> None:
         """Make what brings publications and values to subscribers."""
         parts = self.parts
-        self._hub = Hub(parts.clock, self.metrics.tally, self.metrics.deliveries.inc)
+        metrics = self.metrics
+        self._hub = Hub(parts.clock, metrics.tally, metrics.deliveries.inc, call_soon)
         self.live = Live(
             parts.ledger,
             parts.counters,

@@ -22,9 +22,15 @@ from realtime.clock import Clock, Timer
 from realtime.core.flow import Flow
 from realtime.core.namespaces import Overflow
 from realtime.engine.deliveries import Dropping, Merging, Plain
-from realtime.engine.fanout import Delivery, Fanout, Line
+from realtime.engine.fanout import Fanout, Line
 from realtime.engine.held import Held, Stand, by_news, chunks
-from realtime.engine.subscriber import Droppable, FlowTally, Part, Subscriber
+from realtime.engine.subscriber import (
+    Delivery,
+    Droppable,
+    FlowTally,
+    Part,
+    Subscriber,
+)
 from realtime.types import Channel, PublicationKind
 from realtime.wire.frames import FrameKey, PreparedPush
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from realtime.clock import Clock, SystemClock
 from realtime.core.flow import DIRECT, Flow
 from realtime.engine.deliveries import Plain, Value
-from realtime.engine.fanout import Fanout, Line
+from realtime.engine.fanout import Fanout, Line, Soon
 from realtime.engine.groups import Group
 from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriber import Subscriber as Subscriber
@@ -79,7 +79,7 @@ class Topic:
             if not group:
                 del self.direct[subscriber.frame_key]
         if self.line is not None:
-            self.line.left(subscriber)
+            self.line.left(self, subscriber)
 
 
 class Hub:
@@ -88,6 +88,7 @@ class Hub:
 
     *on_late* is told how many frames were handed out other than by a call: when an
     interval or a batching delay has passed. *tally* counts what was held back.
+    *soon* is how the end of a turn of the loop is awaited; see ``fanout``.
     """
 
     __slots__ = (
@@ -106,11 +107,12 @@ class Hub:
         clock: Clock | None = None,
         tally: FlowTally | None = None,
         on_late: Callable[[int], None] | None = None,
+        soon: Soon | None = None,
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.tally = tally or FlowTally()
         self.on_late = on_late or _ignore
-        self.fanout = Fanout(self.clock)
+        self.fanout = Fanout(self.clock, soon)
         self.max_held_bytes = MAX_HELD_BYTES
         self.subscriptions = 0
         self._topics: dict[Channel, Topic] = {}
@@ -151,6 +153,8 @@ class Hub:
             topic = self._topics[channel] = Topic(channel, self._last_number)
         if subscriber not in topic:
             self.subscriptions += 1
+            if topic.line is not None:
+                topic.line.freeze()
             if flow is DIRECT or flow == DIRECT:
                 topic.direct.setdefault(subscriber.frame_key, {})[subscriber] = None
             else:
@@ -172,6 +176,8 @@ class Hub:
         topic = self._topics.get(channel)
         if topic is None or subscriber not in topic:
             return
+        if topic.line is not None:
+            self.fanout.leaving(topic.line)
         topic.remove(subscriber)
         self.subscriptions -= 1
         if topic.empty:
@@ -181,6 +187,7 @@ class Hub:
         """Call off everything that is to be done later."""
         self.fanout.stop()
         for topic in self._topics.values():
+            topic.line = None
             if topic.flows is not None:
                 for group in topic.flows.groups.values():
                     group.stop()
@@ -207,22 +214,18 @@ class Hub:
 
     def _write(self, topic: Topic, push: PreparedPush) -> int:
         """Write to the direct subscribers; return how many there are."""
-        sender, turn = push.publication.sender, self.fanout.turn
+        sender = push.publication.sender
         delivered = 0
         for key, group in topic.direct.items():
-            frame = push.frame(key)
-            if sender is not None:
-                others = [one for one in group if one.id != sender]
-                self.fanout.write(topic, Plain(frame), others)
-                delivered += len(others)
-                continue
-            if topic.line is not None or len(group) > turn:
-                self.fanout.write(topic, Plain(frame), group)
+            delivery = Plain(push.frame(key))
+            if sender is None:
+                self.fanout.write(topic, delivery, group)
+                count = len(group)
             else:
-                # Hot: once per subscriber and publication (benchmarks/fanout.py).
-                for subscriber in group:
-                    subscriber.push(frame)
-            delivered += len(group)
+                others = [one for one in group if one.id != sender]
+                self.fanout.write(topic, delivery, others)
+                count = len(others)
+            delivered += count
         return delivered
 
     def broadcast_latest(self, channel: Channel, data: JSONText) -> int:

@@ -11,14 +11,35 @@ connection with a code that tells the client to come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from realtime.engine.backlog import Backlog
 from realtime.engine.socket import Socket
-from realtime.engine.subscriber import Droppable, FlowTally, Part
+from realtime.engine.subscriber import (
+    Delivery,
+    Droppable,
+    FlowTally,
+    Part,
+    Subscriber,
+)
 from realtime.types import ConnectionId
 from realtime.wire.frames import FrameKey
 
 BATCH_BYTES = 64 * 1024  # joined into one write when the transport has room again
+
+
+class Turn(Protocol):
+    """What leaves at the end of the loop's turn, for all outboxes of a node."""
+
+    @property
+    def entries(self) -> Sequence[object]:
+        """What leaves with it so far."""
+
+    def answer(self, subscriber: Subscriber, frame: bytes) -> None:
+        """Let an answer leave with it, in its place."""
+
+    def flush(self) -> None:
+        """Let it leave now."""
 
 
 class Outbox:
@@ -27,7 +48,8 @@ class Outbox:
 
     *on_overflow* is called in the middle of a fan-out (trap: the hub is iterating its
     subscribers), so it may close the socket but must not change the hub. *frame_key*
-    and *id* are only carried, for the hub. *tally* is shared by all outboxes of a node.
+    and *id* are only carried, for the hub. *tally* is shared by all outboxes of a node,
+    as is *turn*, where answers stand behind publications that leave at its end.
     """
 
     __slots__ = (
@@ -36,6 +58,7 @@ class Outbox:
         "_paused",
         "_socket",
         "_tally",
+        "_turn",
         "_waiting",
         "frame_key",
         "id",
@@ -50,6 +73,7 @@ class Outbox:
         on_overflow: Callable[[], None],
         id: ConnectionId | None = None,
         tally: FlowTally | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.frame_key = frame_key
         self.id = id
@@ -58,6 +82,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._on_overflow = on_overflow
         self._tally = tally or FlowTally()
+        self._turn = turn
         self._paused = False
         # None while nothing waits: most connections, always.
         self._waiting: Backlog | None = None
@@ -81,8 +106,17 @@ class Outbox:
         elif not self.overflowed and not self._backlog.add(frame):
             self._overflow()
 
-    reply = push
-    """Answers keep their place among publications."""
+    def reply(self, frame: bytes) -> None:
+        """Send an answer, which keeps its place among publications."""
+        if self._turn is not None and self._turn.entries:
+            self._turn.answer(self, frame)
+        else:
+            self.push(frame)
+
+    def flush(self) -> None:
+        """Send what leaves at the end of this turn now: the socket is to be closed."""
+        if self._turn is not None:
+            self._turn.flush()
 
     def push_latest(self, number: int, frame: bytes) -> None:
         """
@@ -113,6 +147,14 @@ class Outbox:
                 return
             if not self._backlog.add_part(part):
                 self._overflow()
+
+    def push_joined(self, parts: Sequence[Delivery], joined: bytes) -> None:
+        """Send deliveries in one write; those that must wait do so in their manner."""
+        if not self._paused:
+            self._socket.send(joined)
+            return
+        for part in parts:
+            part.to(self)
 
     def forget(self, number: int) -> None:
         """

@@ -89,3 +89,17 @@ class Subscriber(Protocol):
         """
         Send publications, which are *joined*; those that must wait do so part by part.
         """
+
+    def push_joined(self, parts: Sequence[Delivery], joined: bytes) -> None:
+        """Send deliveries, which are *joined*; if they must wait, each by itself."""
+
+
+class Delivery(Protocol):
+    """Bytes that are the same for everyone who gets them. Shared, so never changed."""
+
+    @property
+    def frame(self) -> bytes:
+        """One frame, or several joined."""
+
+    def to(self, subscriber: Subscriber) -> None:
+        """Hand them over; they wait in the manner of their kind if they must."""

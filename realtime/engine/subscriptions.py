@@ -27,6 +27,7 @@ from realtime.engine.interest import Interest
 from realtime.engine.keeping import Keeping
 from realtime.engine.live import Live
 from realtime.engine.metrics import Metrics
+from realtime.engine.outbox import Turn
 from realtime.engine.streams import Streams
 from realtime.engine.tasks import Tasks
 from realtime.engine.tended import Room
@@ -105,6 +106,11 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return self._hub.subscriptions
+
+    @property
+    def turn(self) -> Turn:
+        """What leaves at the end of the loop's turn."""
+        return self._hub.fanout
 
     def canonical(self, channel: Channel) -> Channel:
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from realtime.clock import Clock
 from realtime.engine.backlog import Backlog
-from realtime.engine.subscriber import Droppable, FlowTally, Part
+from realtime.engine.subscriber import Delivery, Droppable, FlowTally, Part
 from realtime.errors import GOING_AWAY, SLOW, CloseCode
 from realtime.wire.frames import FrameKey
 
@@ -79,6 +79,11 @@ class Reader:
         for part in parts:
             if self.end is None:
                 self._held(self._backlog.add_part(part))
+
+    def push_joined(self, parts: Sequence[Delivery], joined: bytes) -> None:
+        """Let each of *parts* wait in its manner."""
+        for part in parts:
+            part.to(self)
 
     def _held(self, fits: bool) -> None:
         if fits:
