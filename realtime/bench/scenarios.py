@@ -10,6 +10,8 @@ SCENARIOS: Mapping[str, str] = {
     "ingest": "how many events a second are counted, and how soon acknowledged",
     "latency": "how long from one device to another, over a series of loads",
     "recovery": "do clients that come back get what they have missed, and how soon",
+    "soak": "does a server stay as it is under a load that goes on",
+    "simulate": "what a fleet would do: a day, a storm, the loss of a machine",
     "compare": "what other push servers need for the same work",
 }
 """

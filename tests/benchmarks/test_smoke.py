@@ -42,9 +42,29 @@ ROWS = {
         "Redis, two nodes",
     ],
     "presence": ["ping", "stats", "join and leave", "touch", "page of 10"],
+    "unit_costs": [
+        "connect_us",
+        "disconnect_us",
+        "message_and_frame_us",
+        "node_idle_us",
+        "ping_us",
+        "redis_append_us",
+        "redis_cell_us",
+        "redis_check_us",
+        "redis_commit_us",
+        "redis_copy_us",
+        "redis_hello_us",
+        "redis_mark_us",
+        "redis_notice_us",
+        "redis_publish_us",
+        "redis_read_us",
+        "redis_subscribe_us",
+        "refuse_us",
+        "socket_kib",
+    ],
 }
 
-OTHERS = {"compare"}
+OTHERS = {"compare", "recovery", "simulate"}
 """Those with tests of their own beside this file."""
 
 
