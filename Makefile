@@ -113,7 +113,7 @@ $(VENV)/.run: $(DESCRIPTION) | $(BIN)/python
 
 $(VENV)/.test: $(DESCRIPTION) | $(BIN)/python
 	@echo "Installing the package and what its tests need into $(VENV)"
-	@$(PIP) -e ".[test,replay,proof]" $(CLIENT_INSTALL)
+	@$(PIP) -e ".[test,replay,proof,bench]" $(CLIENT_INSTALL)
 	@touch $@
 
 # The type checker reads realtime/testing, which stands on what the tests stand on.

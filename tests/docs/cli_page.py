@@ -13,6 +13,8 @@ import textwrap
 from collections.abc import Iterator
 
 from realtime import cli
+from realtime.bench.program import parser_of
+from realtime.bench.scenarios import SCENARIOS
 
 HEAD = """\
 # The command line
@@ -53,6 +55,7 @@ More in [Deploy](../howto/deploy.md) and [Scale](../howto/scale.md).""",
     "disconnect": "More in [Moderate](../howto/moderate.md#disconnect).",
     "token": "More in [Make tokens](../howto/tokens.md).",
     "replay": "More in [Replay history](../howto/replay.md).",
+    "bench": "More in [Load-test a deployment](../howto/load-test.md).",
 }
 
 
@@ -66,13 +69,45 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return dict(actions.choices)
 
 
+def bench_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every benchmark, by ``bench NAME``."""
+    return {f"bench {name}": parser_of(name) for name in SCENARIOS}
+
+
 def render() -> str:
     """Return the whole page."""
     commands = parsers()
     contents = "\n".join(f"- [realtime {name}](#realtime-{name})" for name in commands)
     pages = [HEAD.format(contents=contents)]
-    pages += [_command(name, parser) for name, parser in commands.items()]
+    for name, parser in commands.items():
+        pages.append(_command(name, parser))
+        if name == "bench":
+            pages += _benchmarks()
     return "\n".join(pages)
+
+
+def _benchmarks() -> Iterator[str]:
+    """A section for each benchmark, and one for what they have in common."""
+    common: dict[str, list[argparse.Action]] = {}
+    for name, parser in bench_parsers().items():
+        own, *groups = _groups(parser)
+        lines = [f"### realtime {name}", "", (parser.description or "").strip(), ""]
+        lines += [*_rows(own[1]), "", _code(_epilog(parser)), ""]
+        yield "\n".join(lines)
+        common.update(groups)
+    for title, actions in common.items():
+        yield "\n".join([f"### Every benchmark: {title}", "", *_rows(actions), ""])
+
+
+def _groups(
+    parser: argparse.ArgumentParser,
+) -> list[tuple[str, list[argparse.Action]]]:
+    shown = shown_actions(parser)
+    # The first group of argparse is that of positional arguments.
+    return [
+        (group.title or "", [one for one in group._group_actions if one in shown])
+        for group in parser._action_groups[1:]
+    ]
 
 
 def shown_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -121,11 +156,16 @@ def _option(action: argparse.Action) -> str:
 
 
 def _table(parser: argparse.ArgumentParser) -> Iterator[str]:
+    return _rows(shown_actions(parser))
+
+
+def _rows(actions: list[argparse.Action]) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
-    for action in shown_actions(parser):
+    for action in actions:
         named = _option(action) if action.option_strings else action.dest.upper()
         text = " ".join((action.help or "").split()).replace("|", "\\|")
+        text = text.replace("%%", "%")
         yield f"| `{named}` | {_as_code(text)} |"
 
 

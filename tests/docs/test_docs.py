@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from realtime import cli
+from realtime.bench.program import parser_of
+from realtime.bench.scenarios import SCENARIOS
 from realtime.config import load
 from realtime.config.schema import SETTINGS
 from realtime.wire.messages import Limits
@@ -97,6 +99,8 @@ def test_every_configuration_is_valid(block: Block, tmp_path: Path) -> None:
 def test_every_command_is_understood(page: str, arguments: list[str]) -> None:
     """Its options exist and have values that they take."""
     cli._parser().parse_args(arguments)
+    if arguments[0] == "bench" and arguments[1] in SCENARIOS:
+        parser_of(arguments[1]).parse_args(arguments[2:])
 
 
 def test_commands_are_found() -> None:
@@ -108,19 +112,24 @@ def test_commands_are_found() -> None:
 
 
 def _options(command: str) -> set[str]:
-    actions = cli_page.parsers()[command]._actions
+    actions = ALL[command]._actions
     return {option for action in actions for option in action.option_strings}
+
+
+ALL = {**cli_page.parsers(), **cli_page.bench_parsers()}
+"""Every command, and every benchmark as ``bench NAME``."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_in_sentences_exist(page: Path) -> None:
     """Also where a command is not shown as a whole."""
-    known = set().union(*(_options(command) for command in cli_page.parsers()))
+    known = set().union(*(_options(command) for command in ALL))
     for span in code_spans(page):
         words = span.split()
         if words[:1] == ["realtime"] and len(words) > 1 and words[1].islower():
             options = {word for word in words[2:] if word.startswith("--")}
-            assert options <= _options(words[1]), span
+            command = " ".join(words[1:3])
+            assert options <= _options(command if command in ALL else words[1]), span
         elif re.fullmatch(r"--[a-z][a-z-]*( \S+)?", span):
             assert words[0] in known, span
 
@@ -175,10 +184,10 @@ def test_the_command_line_is_described_as_it_is() -> None:
     assert text_of(page) == cli_page.render()
 
 
-@pytest.mark.parametrize("command", cli_page.parsers())
+@pytest.mark.parametrize("command", ALL)
 def test_every_option_says_what_it_does(command: str) -> None:
     """In a few words, in the help and so on the page."""
-    for action in cli_page.shown_actions(cli_page.parsers()[command]):
+    for action in cli_page.shown_actions(ALL[command]):
         assert isinstance(action, argparse.Action)
         assert action.help, action.dest
 
