@@ -79,6 +79,7 @@ class Ingest:
         self._clock = clock
         self._metrics = metrics
         self._random = random or Random()
+        self._max_pending = settings.max_pending_events
         self._waiting: deque[Batch] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -95,18 +96,20 @@ class Ingest:
         """
         sender, numbered = submission.sender, submission.numbered
         self._check_room(submission.size)
-        now, offset_s, cells = submission.now, submission.offset_s, list[Cells]()
-        done = count_usual(numbered.events, 0, sender.known, now, offset_s, cells)
-        part = (numbered.first, numbered.events, sender, now, offset_s)
-        ttl_s = submission.mark_ttl_s
-        self.add(origin, part, done, cells, numbered.lost, ttl_s)
+        events, now, offset_s = numbered.events, submission.now, submission.offset_s
+        cells: list[Cells] = []
+        done = count_usual(events, 0, sender.known, now, offset_s, cells)
+        count = len(events)
+        part = (numbered.first, count, events, None, sender, now, offset_s)
+        batch = self.add(
+            origin, part, done, cells, numbered.lost, submission.mark_ttl_s
+        )
+        if done < count:
+            self.count(batch, events, done)
 
     def has_room(self, size: int) -> bool:
         """Whether *size* events would be taken now."""
-        return (
-            not self.stalled
-            and self.pending_events + size <= self._settings.max_pending_events
-        )
+        return not self.stalled and self.pending_events + size <= self._max_pending
 
     def add(
         self,
@@ -116,14 +119,15 @@ class Ingest:
         cells: list[Cells],
         lost: int = 0,
         mark_ttl_s: float | None = None,
-    ) -> None:
+    ) -> Batch:
         """
         Take events, of which the first *done* are usual and add 1 to each of *cells*.
 
-        You must have asked whether there is room. See `submit`.
+        You must have asked whether there is room, and have the others counted at once.
+        See `submit`.
         """
         # Hot: once per frame.
-        begin, size, device = part[0] - lost, len(part[1]) or 1, part[2].device
+        begin, size, device = part[0] - lost, part[1] or 1, part[4].device
         batch = origin.batch
         if batch is None or not batch.takes(device, begin, size):
             ttl_s = mark_ttl_s or self._settings.marks_ttl_s
@@ -134,16 +138,21 @@ class Ingest:
             self._waiting.append(batch)
         else:
             batch.cells += cells
-        late = batch.add(part, done, self._counting)
+        batch.add(part, done)
+        self.pending_events += size
+        return batch
+
+    def count(self, batch: Batch, events: Sequence[object], done: int) -> None:
+        """Count what was added last but for the first *done* of *events*."""
+        late = batch.count(events, done, self._counting)
         if late:
             self._metrics.events_late.inc(late)
-        self.pending_events += size
 
     def _check_room(self, size: int) -> None:
         if self.stalled:
             self._refuse("the ledger does not answer; events wait")
         # A batch over the bound could otherwise never be taken.
-        full = self.pending_events + size > self._settings.max_pending_events
+        full = self.pending_events + size > self._max_pending
         if full and self.pending_events:
             self._refuse(f"{self.pending_events} events wait to be counted")
 
@@ -185,14 +194,14 @@ class Ingest:
 
     def _take(self) -> list[Batch]:
         taken: list[Batch] = []
-        room = self._settings.max_commit_events
-        while self._waiting and len(taken) < MAX_COMMIT_BATCHES:
-            if taken and self._waiting[0].size > room:
-                break
-            batch = self._waiting.popleft()
-            batch.close()
+        waiting, room = self._waiting, self._settings.max_commit_events
+        while waiting and (not taken or waiting[0].size <= room):
+            batch = waiting.popleft()
             room -= batch.size
             taken.append(batch)
+            origin = batch.origin
+            if origin.batch is batch:  # it grows no more
+                origin.batch = None
         return taken
 
     async def _commit(self, batches: Sequence[Batch]) -> None:
@@ -231,6 +240,7 @@ class Ingest:
         self, batches: Sequence[Batch], outcomes: Sequence[Outcome]
     ) -> list[Batch]:
         """Tell the origins; return what must be committed again (overlaps, trimmed)."""
+        # Hot: once per batch, and most are applied, with nothing to be said of them.
         again: list[Batch] = []
         counted = 0
         for batch, outcome in zip(batches, outcomes, strict=True):
@@ -241,21 +251,25 @@ class Ingest:
                 again.append(batch)
                 continue
             self.pending_events -= batch.size
-            if verdict is _APPLIED:
-                counted += batch.counted
             try:
-                SETTLE[verdict](self, batch, outcome)
+                if verdict is not _APPLIED:
+                    SETTLE[verdict](self, batch, outcome)
+                    continue
+                done = batch.counted
+                counted += done
+                if done != batch.last - batch.first + 1:
+                    self._tell_losses(batch)
+                batch.origin.counted(outcome.mark, batch.rejected)
             except Exception:
                 log.exception("origin_failed", device=batch.device)
         self._metrics.events_counted.inc(counted)
         return again
 
-    def _applied(self, batch: Batch, outcome: Outcome) -> None:
+    def _tell_losses(self, batch: Batch) -> None:
         if batch.lost:
             self._metrics.events_lost.inc(batch.lost)
         for rejection in batch.rejected:
             self._metrics.events_rejected.labels(rejection.name).inc()
-        batch.origin.counted(outcome.mark, batch.rejected)
 
     def _duplicate(self, batch: Batch, outcome: Outcome) -> None:
         self._metrics.events_duplicate.inc(batch.size)
@@ -280,7 +294,6 @@ class Ingest:
 
 
 SETTLE: dict[Verdict, Callable[[Ingest, Batch, Outcome], None]] = {
-    Verdict.APPLIED: Ingest._applied,
     Verdict.DUPLICATE: Ingest._duplicate,
     Verdict.GAP: Ingest._gap,
 }

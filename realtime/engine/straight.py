@@ -54,6 +54,7 @@ def track(connection: Connection, message: object, data: bytes) -> bool:
             return False
         fields += 1
     services, offset = connection.services, session.offset
+    dialect = connection.dialect
     ingest, size = services.ingest, len(events)
     if len(message) != fields or offset is None or not ingest.has_room(size):
         return False
@@ -61,8 +62,12 @@ def track(connection: Connection, message: object, data: bytes) -> bool:
     offset_s = offset.seconds if sent_at is None else offset.sample(sent_at, now)
     cells: list[Cells] = []
     done = count_usual(events, 0, sender.known, now, offset_s, cells)
-    if done < size:
-        connection.dialect.check(message, data)
-    ingest.add(connection, (first, events, sender, now, offset_s), done, cells)
+    if done == size:
+        part = (first, size, data, dialect, sender, now, offset_s)
+        ingest.add(connection, part, done, cells)
+    else:
+        dialect.check(message, data)
+        other = (first, size, events, None, sender, now, offset_s)
+        ingest.count(ingest.add(connection, other, done, cells), events, done)
     session.next_seq = first + size
     return True

@@ -51,6 +51,9 @@ class Dialect(Protocol):
     def command(self, value: object, data: bytes) -> Command:
         """Return the command that was loaded from *data*; raise as `decode` does."""
 
+    def events(self, message: bytes) -> list[object]:
+        """Return the events of a ``track`` command that was loaded from *message*."""
+
     def ack(self, mark: int) -> bytes:
         """Return the frame of an ``Ack`` of *mark* that has nothing rejected."""
 

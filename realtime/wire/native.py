@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import msgpack
 
@@ -46,6 +46,11 @@ class NativeDialect:
         """Return the command that was loaded from *data*."""
         self.codec.check(value, data)
         return to_command(value)
+
+    def events(self, message: bytes) -> list[object]:
+        """Return the events of a ``track`` command that was loaded from *message*."""
+        loaded = cast(dict[str, list[object]], self.codec.load(message))
+        return loaded["events"]
 
     def ack(self, mark: int) -> bytes:
         """Return the frame of an acknowledgement without rejections."""
