@@ -32,7 +32,7 @@ from realtime.engine.subscriber import (
     Subscriber,
 )
 from realtime.types import Channel, PublicationKind
-from realtime.wire.frames import FrameKey, PreparedPush
+from realtime.wire.frames import DEFLATED, FrameKey, PreparedPush
 
 _MESSAGE, _GAP = PublicationKind.MESSAGE, PublicationKind.GAP
 
@@ -213,6 +213,7 @@ class Group:
         frame = push.frame(self.key)
         plain = self.flow.overflow is Overflow.DISCONNECT
         delivery = Plain(frame) if plain else self._delivery((push,), (frame,))
+        self._count((push,), len(subscribers))
         self._works.fanout.write(self._topic, delivery, subscribers)
         return len(subscribers)
 
@@ -222,6 +223,7 @@ class Group:
         if not subscribers or not pushes:
             return 0
         frames = [push.frame(self.key) for push in pushes]
+        self._count(pushes, len(subscribers))
         at = 0
         for count in chunks(frames):
             some = slice(at, at + count)
@@ -229,6 +231,11 @@ class Group:
             self._works.fanout.write(self._topic, delivery, subscribers)
             at += count
         return len(frames) * len(subscribers)
+
+    def _count(self, pushes: Sequence[PreparedPush], subscribers: int) -> None:
+        if self.key in DEFLATED:
+            for push in pushes:
+                self._works.tally.hand_out(push, self.key, subscribers)
 
     def _delivery(
         self, pushes: Sequence[PreparedPush], frames: Sequence[bytes]

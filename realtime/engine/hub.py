@@ -18,7 +18,7 @@ from realtime.engine.groups import Group
 from realtime.engine.subscriber import FlowTally
 from realtime.engine.subscriber import Subscriber as Subscriber
 from realtime.types import Channel, JSONText, Publication, PublicationKind
-from realtime.wire.frames import FrameKey, PreparedPush
+from realtime.wire.frames import DEFLATED, FrameKey, PreparedPush
 
 MAX_HELD_BYTES = 1024 * 1024
 """More than this does not wait in one group for its time: it leaves before."""
@@ -225,6 +225,8 @@ class Hub:
                 others = [one for one in group if one.id != sender]
                 self.fanout.write(topic, delivery, others)
                 count = len(others)
+            if key in DEFLATED:
+                self.tally.hand_out(push, key, count)
             delivered += count
         return delivered
 
@@ -240,6 +242,8 @@ class Hub:
         delivered = 0
         for key, group in topic.direct.items():
             self.fanout.write(topic, Value(number, push.frame(key)), group)
+            if key in DEFLATED:
+                self.tally.hand_out(push, key, len(group))
             delivered += len(group)
         if topic.flows is not None:
             for other in topic.flows.groups.values():

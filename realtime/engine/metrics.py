@@ -168,6 +168,8 @@ _TALLIED = {
     "coalesced": "Deliveries saved: a newer one came while the reader was too slow",
     "dropped": "Publications dropped: the reader was too slow, and was told",
     "gaps_told": "Gaps told to slow readers for what was dropped",
+    "deflated": "Deliveries of compressed frames",
+    "deflate_saved_bytes": "Bytes by which those frames are shorter than plain ones",
 }
 
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from realtime.types import Channel, ConnectionId, Position
-from realtime.wire.frames import FrameKey
+from realtime.wire.frames import FrameKey, PreparedPush
 
 
 @dataclass(slots=True)
 class FlowTally:
     """
-    What flows and outboxes of one node have kept from being sent, since its start.
+    What flows, outboxes and compression of one node have kept from being sent, since
+    its start.
 
-    All are publications times subscribers, but for ``gaps_told``, which are pushes.
+    All are publications times subscribers, but for ``gaps_told``, which are pushes, and
+    ``deflate_saved_bytes``.
     """
 
     filtered: int = 0  # a subscriber's filter did not match
@@ -23,6 +25,15 @@ class FlowTally:
     coalesced: int = 0  # a newer one came while the reader was too slow
     dropped: int = 0  # the reader was too slow
     gaps_told: int = 0  # to readers of whom something had been dropped
+    deflated: int = 0  # handed out compressed
+    deflate_saved_bytes: int = 0  # by which those are shorter than the plain ones
+
+    def hand_out(self, push: PreparedPush, key: FrameKey, count: int) -> None:
+        """Count *push* as handed to *count* subscribers by the compressing *key*."""
+        saved = len(push.frame(key.plain)) - len(push.frame(key))
+        if saved:  # else it went as it is
+            self.deflated += count
+            self.deflate_saved_bytes += saved * count
 
 
 @dataclass(frozen=True, slots=True, eq=False)

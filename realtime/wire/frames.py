@@ -65,6 +65,9 @@ _PLAIN = {
     FrameKey.MSGPACK_DEFLATE_SMALL: FrameKey.MSGPACK,
 }
 
+DEFLATED = frozenset(_PLAIN)
+"""The keys whose frames are compressed where that pays."""
+
 MIN_DEFLATE_BYTES = 128
 """
 A frame is not worth compressing below: of 77 bytes 73 are left, of 160 bytes 126.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from realtime.core.flow import Flow
 from realtime.engine.hub import Hub
-from realtime.types import Channel, JSONText, Publication
+from realtime.testing.clock import ManualClock
+from realtime.types import Channel, ConnectionId, JSONText, Publication
 from realtime.wire.frames import FrameKey
 
 NEWS = Channel("chat:news")
@@ -14,8 +16,11 @@ DATA = JSONText(b'{"a":1}')
 class Recorder:
     """A subscriber that keeps what it is given."""
 
-    def __init__(self, frame_key: FrameKey = FrameKey.JSON) -> None:
+    def __init__(
+        self, frame_key: FrameKey = FrameKey.JSON, id: ConnectionId | None = None
+    ) -> None:
         self.frame_key = frame_key
+        self.id = id
         self.pushed: list[bytes] = []
         self.latest: list[tuple[int, bytes]] = []
 
@@ -107,3 +112,68 @@ def test_leaving_without_having_joined_is_harmless() -> None:
     hub.leave(NEWS, Recorder(FrameKey.MSGPACK))
 
     assert hub.subscriptions == 1
+
+
+# -- compression -----------------------------------------------------------------------
+
+LONG = JSONText(b'{"text":"%b"}' % (b"word " * 100))
+
+
+def test_subscribers_who_want_it_compressed_share_one_frame() -> None:
+    """Beside those who do not; it is compressed once, and counted for everybody."""
+    hub = Hub()
+    plain, *packed = Recorder(), *(Recorder(FrameKey.JSON_DEFLATE) for _ in range(3))
+    for one in (plain, *packed):
+        hub.join(NEWS, one)
+
+    assert hub.broadcast(Publication(NEWS, LONG)) == 4
+    hub.broadcast_latest(NEWS, LONG)
+
+    frame = packed[0].pushed[0]
+    assert all(one.pushed == [frame] for one in packed)
+    assert all(one.pushed[0] is frame for one in packed)
+    assert all(one.latest == [(1, frame)] for one in packed)
+    saved = len(plain.pushed[0]) - len(frame)
+    assert saved > 400
+    assert (hub.tally.deflated, hub.tally.deflate_saved_bytes) == (6, 6 * saved)
+
+
+def test_what_goes_as_it_is_is_not_counted_as_compressed() -> None:
+    """Short publications are the same for all."""
+    hub, plain, packed = Hub(), Recorder(), Recorder(FrameKey.JSON_DEFLATE)
+    hub.join(NEWS, plain)
+    hub.join(NEWS, packed)
+
+    hub.broadcast(Publication(NEWS, DATA))
+
+    assert packed.pushed[0] is plain.pushed[0]
+    assert (hub.tally.deflated, hub.tally.deflate_saved_bytes) == (0, 0)
+
+
+def test_the_publisher_who_gets_nothing_is_not_counted() -> None:
+    """Its own publication is compressed for the others."""
+    hub, own, other = (
+        Hub(),
+        Recorder(FrameKey.JSON_DEFLATE, ConnectionId("c-1")),
+        Recorder(FrameKey.JSON_DEFLATE),
+    )
+    hub.join(NEWS, own)
+    hub.join(NEWS, other)
+
+    hub.broadcast(Publication(NEWS, LONG, sender=ConnectionId("c-1")))
+
+    assert (own.pushed, len(other.pushed), hub.tally.deflated) == ([], 1, 1)
+
+
+def test_groups_compress_and_count_as_well() -> None:
+    """Where subscribers share an interval, and what waited leaves in one write."""
+    clock = ManualClock()
+    hub, packed = Hub(clock), Recorder(FrameKey.JSON_DEFLATE)
+    hub.join(NEWS, packed, Flow(interval_s=1.0))
+
+    for _ in range(3):
+        hub.broadcast(Publication(NEWS, LONG))
+    clock.advance(1.0)
+
+    assert [frame[0] for frame in packed.pushed] == [0xC1, 0xC1]
+    assert hub.tally.deflated == 2
