@@ -141,7 +141,8 @@ class MemoryLedger(Ledger):
 
     async def commit(self, batches: Sequence[SubBatch], now: float) -> list[Outcome]:
         self._store.sweep(now)
-        outcomes = [self._judge(batch) for batch in batches]
+        at = self._store.monotonic()
+        outcomes = [self._judge(batch, at) for batch in batches]
         new = [
             batch
             for batch, outcome in zip(batches, outcomes, strict=True)
@@ -184,14 +185,19 @@ class MemoryLedger(Ledger):
         """Whether a ledger on the same store should tell of changes of *key*."""
         return (key.counter, key.dims) in self._watched
 
-    def _judge(self, batch: SubBatch) -> Outcome:
-        # Hot: once per sub-batch.
-        store = self._store
+    def _judge(self, batch: SubBatch, at: float) -> Outcome:
+        """Judge at monotonic time *at*, and advance the mark."""
+        # Hot: once per sub-batch, and most follow what their device sent before.
+        store, last = self._store, batch.last
+        found = store.marks.get(batch.device)
+        if found is not None and found.mark + 1 == batch.first and at < found.forget_at:
+            found.mark, found.forget_at = last, at + batch.mark_ttl_s
+            return Outcome(_APPLIED, last)
         known = store.find_mark(batch.device)
         mark, owner = (known.mark, known.owner) if known else (0, None)
         verdict = judge(mark, batch.first, batch.last)
         if verdict is _APPLIED:
-            mark = batch.last
+            mark = last
             store.keep_mark(batch.device, mark, owner, batch.mark_ttl_s)
         return Outcome(verdict, mark)
 
