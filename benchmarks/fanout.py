@@ -26,6 +26,9 @@ time 77 % is the kernel's, 8 % uvloop's and 14 % Python's; what it does while id
 a second) is 0.2 us of each frame. Aim: 1.3.
 
     python benchmarks/fanout.py [--subscribers 1000] [--rounds 40] [--turns 7]
+
+With --url, your own server is loaded instead, without floors: what follows is then that
+of `realtime bench fanout` (see its --help).
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ from common.program import main, new_parser
 from realtime.bench.children import Child
 from realtime.bench.local import pid_of, serving
 from realtime.bench.machine import cpu_us
+from realtime.bench.program import hand_over
 from realtime.bench.report import Turns, number, print_table, ratio, say, spread
 
 CONFIG = f"""
@@ -158,4 +162,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    hand_over("fanout")
     main(measure, _options())

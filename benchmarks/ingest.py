@@ -28,6 +28,9 @@ That is 15,400 single events and 61,500 in batches a second and core in memory, 
 and 61,300 with Redis. Acknowledgements: p50 53 to 64 ms, p99 102 to 112.
 
     python benchmarks/ingest.py [--devices 1000] [--frames 10] [--turns 5]
+
+With --url, your own server is loaded instead, without floors: what follows is then that
+of `realtime bench ingest` (see its --help).
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from common.watchers import watch
 from realtime.bench.children import Child, answer_with
 from realtime.bench.local import pid_of, serving
 from realtime.bench.machine import cpu_us
+from realtime.bench.program import hand_over
 from realtime.bench.report import Turns, number, print_table, ratio, say, spread
 from realtime.testing.servers import HOST, ValkeyServer
 
@@ -218,4 +222,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    hand_over("ingest")
     main(measure, _options())
