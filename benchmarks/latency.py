@@ -23,6 +23,9 @@ tick take the node some 20 ms, which is what p50 has over the ideal. With little
 0.60, 1.02, 1.02 with two nodes.
 
     python benchmarks/latency.py [--devices 200] [--watchers 400] [--rate 2000]
+
+With --url, your own server is loaded instead, without floors: what follows is then that
+of `realtime bench latency` (see its --help).
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from common.screens import COUNTER, EVENT, show
 
 from realtime.bench.children import Child
 from realtime.bench.local import serving
+from realtime.bench.program import hand_over
 from realtime.bench.report import number, percentile, print_table, say, spread
 from realtime.testing.servers import ValkeyServer
 
@@ -120,4 +124,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    hand_over("latency")
     main(measure, _options())
