@@ -21,8 +21,10 @@ from realtime.engine.admission import Refusal
 from realtime.engine.wheel import Timer
 
 _WEBSOCKET = f"GET {PATH}".encode()
+_ASKS_FOR_WEBSOCKET = (_WEBSOCKET + b" ", _WEBSOCKET + b"?")
 _VITAL = (b"GET /healthz", b"GET /readyz", b"GET /metrics")
 _KNOWN = (_WEBSOCKET, *_VITAL)
+_LONGEST = max(map(len, _KNOWN))
 _http_protocol: Callable[..., Any] = HTTPTransport
 
 
@@ -67,12 +69,15 @@ class FrontDoor(asyncio.Protocol):
         """Decide as soon as the path is known."""
         if self._refused:
             return
-        begun = self._begun = self._begun + data
-        if any(known.startswith(begun) for known in _KNOWN):
+        # Hot: once per connection (benchmarks/connect.py).
+        begun = self._begun = self._begun + data if self._begun else data
+        if begun.startswith(_ASKS_FOR_WEBSOCKET):
+            self._leave()
+            socket = WebSocketTransport(*self._arguments)
+            self._transport.set_protocol(socket)
+            socket.take_over(self._transport, begun)
+        elif len(begun) <= _LONGEST and any(one.startswith(begun) for one in _KNOWN):
             return
-        path_ends = begun[len(_WEBSOCKET) : len(_WEBSOCKET) + 1] in (b" ", b"?")
-        if path_ends and begun.startswith(_WEBSOCKET):
-            self._hand_to(WebSocketTransport(*self._arguments))
         else:
             self._answer_http(begun)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from websockets.exceptions import NegotiationError
@@ -70,6 +71,12 @@ class HeadReader:
         return (bytes(head[: end + 4]), bytes(head[end + 4 :])) if end >= 0 else None
 
 
+def is_whole_head(data: bytes) -> bool:
+    """Whether *data* is a whole head, and nothing but that: the usual case."""
+    end = data.find(b"\r\n\r\n")
+    return 0 <= end == len(data) - 4 and len(data) <= MAX_HEAD_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
@@ -81,6 +88,10 @@ class Rules:
     allowed_origins: tuple[str, ...]
     dev: bool = False
     compression: bool = False
+
+
+rules_of = lru_cache(maxsize=16)(Rules)
+"""Makes rules; those of a server are made once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from realtime.edges.handshake import (
     HeadReader,
     HeadTooLarge,
     Refused,
-    Rules,
     client_of,
+    is_whole_head,
     refuse,
+    rules_of,
     shake_hands,
     turn_away,
 )
@@ -103,7 +104,7 @@ class WebSocketTransport(asyncio.Protocol):
         self._wheel = self._host.wheel
         self._connections = server_state.connections
         self._phase = Phase.OPENING
-        self._head: HeadReader | None = HeadReader()
+        self._head: HeadReader | None = None  # once a part of the request is here
         self._reader: FrameReader | None = None
         self._peer: Peer | None = None
         self._timer: Timer | None = None  # of the handshake, then of the close
@@ -117,10 +118,27 @@ class WebSocketTransport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the request, but not for ever."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._meet(cast(asyncio.Transport, transport))
+        self._await_request()
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """
+        Begin with the first *data*, which has come already.
+
+        As a rule that is the whole request, and nothing is ever waited for.
+        """
+        self._meet(transport)
+        self._read_head(data)
+        if self._phase is Phase.OPENING:
+            self._await_request()
+
+    def _meet(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
         address = transport.get_extra_info("peername")
         self.remote = str(address[0]) if isinstance(address, tuple) else ""
         self._connections.add(self)
+
+    def _await_request(self) -> None:
         self._host.admission.arrive(self)
         self._set_timer(self._host.limits.hello_timeout_s)
 
@@ -242,8 +260,13 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         """Collect the request and answer it when it is complete."""
-        if self._head is None:
+        if self._phase is not Phase.OPENING:
             return  # refused or hung up; what still comes is thrown away
+        if self._head is None:
+            if is_whole_head(data):
+                self._answer(data, b"")
+                return
+            self._head = HeadReader()
         try:
             complete = self._head.feed(data)
         except HeadTooLarge as exc:
@@ -288,7 +311,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _shake_hands(self, head: bytes) -> Accepted | Refused:
         host, server = self._host, self._host.server
-        rules = Rules(
+        rules = rules_of(
             host.subprotocols, server.allowed_origins, server.dev, server.compression
         )
         return shake_hands(head, rules)
@@ -312,6 +335,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _refuse(self, refused: Refused) -> None:
         self._head = None
+        self._host.admission.arrive(self)  # from now on it waits for its end
         self._host.admission.log_refused(self.remote, refused.status)
         self._enter_closing(LOST, "")
         self._transport.write(refused.response)

@@ -15,6 +15,7 @@ from realtime.settings import LimitSettings
 from realtime.testing.clock import ManualClock
 from realtime.testing.host import SimpleHost
 from realtime.testing.transport import RecordingTransport
+from tests.edges.support import REQUEST
 
 
 class HTTP(asyncio.Protocol):
@@ -73,6 +74,25 @@ def test_a_request_for_the_path_goes_to_the_websocket(
     assert isinstance(entrance.behind, WebSocketTransport)
     assert entrance.transport.data.startswith(b"HTTP/1.1 426 ")
     assert entrance.state.connections == {entrance.behind}
+
+
+@pytest.mark.parametrize("cut", [1, 12, 60, None])
+def test_a_request_waits_at_the_door_only_while_it_is_incomplete(
+    entrance: Entrance, cut: int | None
+) -> None:
+    """Its first part has a timer and a place among the waiting; the whole has none."""
+    if cut is not None:
+        entrance.transport.feed(REQUEST[:cut])
+        assert entrance.host.admission.waiting == 1
+        assert len(entrance.host.wheel) == 1
+        entrance.transport.feed(REQUEST[cut:])
+    else:
+        entrance.transport.feed(REQUEST)
+
+    assert entrance.transport.data.startswith(b"HTTP/1.1 101 ")
+    assert entrance.host.admission.waiting == 0
+    assert entrance.host.admission.sockets == 1
+    assert len(entrance.host.wheel) == 0
 
 
 @pytest.mark.parametrize("step", [1, 4, None])

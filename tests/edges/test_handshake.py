@@ -14,6 +14,7 @@ from realtime.edges.handshake import (
     Refused,
     Rules,
     client_of,
+    is_whole_head,
     shake_hands,
 )
 from realtime.edges.proxy import trusted_proxies
@@ -258,6 +259,25 @@ def test_any_bytes_are_answered(garbage: bytes) -> None:
 
 
 # -- collecting the head ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (HEAD, True),
+        (HEAD[:-1], False),
+        (HEAD + b"\x81", False),
+        (HEAD + HEAD, False),
+        (b"GET", False),
+        (b"", False),
+        (b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", False),
+    ],
+)
+def test_a_whole_head_is_told_from_a_part_and_from_more(
+    data: bytes, whole: bool
+) -> None:
+    """Only what is exactly one head, and not too large, is one."""
+    assert is_whole_head(data) is whole
 
 
 @given(st.integers(1, 40), st.binary(max_size=20))
