@@ -45,6 +45,8 @@ HIGH_WATER_BYTES = 64 * 1024
 """With more than this in the transport, the peer must stop; with a quarter, go on."""
 
 NO_CODE, LOST = 1005, 1006  # never on the wire (RFC 6455, 7.4.1)
+# An enum's member costs more to look up than a name of the module.
+_TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 _CLOSE, _PING = Opcode.CLOSE, Opcode.PING
 _PING_FRAME = server_frame(Opcode.PING, b"")
 
@@ -56,6 +58,9 @@ class Phase(Enum):
     OPEN = "open"
     CLOSING = "closing"  # a close frame or a refusal is sent; waiting for the end
     CLOSED = "closed"  # the transport is gone
+
+
+_OPEN = Phase.OPEN
 
 
 class WebSocketTransport(asyncio.Protocol):
@@ -81,6 +86,7 @@ class WebSocketTransport(asyncio.Protocol):
         "_transport",
         "_wheel",
         "_writing",
+        "fd",
         "remote",
         "send",
         "subprotocol",
@@ -89,6 +95,11 @@ class WebSocketTransport(asyncio.Protocol):
     _transport: asyncio.Transport
     send: Callable[[bytes], None]
     """The transport's own ``write`` while open: nothing stands between."""
+    fd: int
+    """
+    Where the kernel takes what the transport would only pass on; -1 unless open, and
+    under TLS. Only for ``native/fanout.c``, and only while the transport holds nothing.
+    """
 
     def __init__(
         self,
@@ -100,6 +111,7 @@ class WebSocketTransport(asyncio.Protocol):
         self.remote = ""
         self.subprotocol = ""
         self.send = _ignore
+        self.fd = -1
         self._host = host_of(app_state)
         self._wheel = self._host.wheel
         self._connections = server_state.connections
@@ -152,10 +164,10 @@ class WebSocketTransport(asyncio.Protocol):
         self._heard = self._wheel.now
         try:
             for opcode, payload in reader.feed(data):
-                if opcode >= _CLOSE:
+                if opcode is not _TEXT and opcode is not _BINARY:
                     self._control(opcode, payload)
-                elif self._phase is Phase.OPEN and self._peer is not None:
-                    self._peer.received(payload, opcode is Opcode.BINARY)
+                elif self._phase is _OPEN and self._peer is not None:
+                    self._peer.received(payload, opcode is _BINARY)
         except Exception:
             self._peer_failed()
         if reader.failure is not None:
@@ -174,6 +186,7 @@ class WebSocketTransport(asyncio.Protocol):
         """Let go of everything and tell the peer, once."""
         self._phase = Phase.CLOSED
         self.send = _ignore
+        self.fd = -1  # the kernel may give the number to another connection
         self._connections.discard(self)
         self._cancel_timer()
         self._head = self._reader = self._pong = None
@@ -328,6 +341,7 @@ class WebSocketTransport(asyncio.Protocol):
         self._transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         self._transport.write(accepted.response)
         self.send = self._transport.write
+        self.fd = _descriptor_of(self._transport)
         try:
             peer.opened(self)
         except Exception:
@@ -385,6 +399,7 @@ class WebSocketTransport(asyncio.Protocol):
         if self._phase in (Phase.OPENING, Phase.OPEN):
             self._phase = Phase.CLOSING
             self.send = _ignore
+            self.fd = -1
             self._code, self._reason = code, reason
             self.resume_reading()  # or the end would never be seen
             self._set_timer(self._host.limits.close_timeout_s)
@@ -423,6 +438,14 @@ class WebSocketTransport(asyncio.Protocol):
         """Neither a request nor the end of a close may be waited for any longer."""
         self._timer = None
         self.abort()
+
+
+def _descriptor_of(transport: asyncio.Transport) -> int:
+    """Return the socket's file descriptor; -1 if bytes are changed on their way."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    return int(sock.fileno())
 
 
 def _ignore(frame: bytes) -> None:

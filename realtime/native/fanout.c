@@ -1,0 +1,155 @@
+/*
+ * Hands one frame to many outboxes: the usual case of realtime.engine.deliveries.hand.
+ *
+ * Nothing waits in the usual outbox, and its transport holds nothing: then the frame
+ * goes to the kernel by one send() on the socket's descriptor, and order is kept. What
+ * is unusual (something waits, TLS, the kernel takes only a part, an error) is returned,
+ * so that there is one place for it.
+ *
+ * The interpreter is not let go of: nothing may close a descriptor between the look at
+ * its outbox and the send(), which never blocks.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+/*
+ * So many outboxes are looked at before the first of them is sent to. What belongs to
+ * one lies in six places of memory, and each send() drives out of the caches what comes
+ * next; looked at together, they are fetched together.
+ */
+enum { TOGETHER = 64, UNUSUAL = -1, FAILED = -2 };
+
+static PyObject *name_paused, *name_socket, *name_fd, *name_transport, *name_buffered;
+
+/* Return the descriptor to send on, or UNUSUAL, or FAILED with an error set. */
+static int usual(PyObject *outbox, PyTypeObject *kind)
+{
+    PyObject *paused, *sock, *transport, *value;
+    long fd = -1, held = -1;
+    if (Py_TYPE(outbox) != kind)
+        return UNUSUAL;
+    if (!(paused = PyObject_GetAttr(outbox, name_paused)))
+        return FAILED;
+    Py_DECREF(paused); /* the outbox keeps it */
+    if (paused != Py_False)
+        return UNUSUAL;
+    if (!(sock = PyObject_GetAttr(outbox, name_socket)))
+        return FAILED;
+    if ((value = PyObject_GetAttr(sock, name_fd))) {
+        fd = PyLong_AsLong(value);
+        Py_DECREF(value);
+    }
+    if (fd >= 0 && (transport = PyObject_GetAttr(sock, name_transport))) {
+        if ((value = PyObject_CallMethodNoArgs(transport, name_buffered))) {
+            held = PyLong_AsLong(value);
+            Py_DECREF(value);
+        }
+        Py_DECREF(transport);
+    }
+    Py_DECREF(sock);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return FAILED;
+        PyErr_Clear(); /* another kind of socket, or an ended one: Python will say */
+        return UNUSUAL;
+    }
+    return held == 0 && fd >= 0 && fd <= INT_MAX ? (int)fd : UNUSUAL;
+}
+
+/* Send what the kernel takes; return how much that is. */
+static Py_ssize_t attempt(int fd, const char *data, Py_ssize_t size)
+{
+    ssize_t sent;
+    do
+        sent = send(fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? 0 : (Py_ssize_t)sent;
+}
+
+/* Add an outbox and what it still has to get to *left*, which is made when needed. */
+static int leave(PyObject **left, PyObject *outbox, PyObject *frame, Py_ssize_t sent)
+{
+    PyObject *rest, *pair;
+    int failed;
+    if (!*left && !(*left = PyList_New(0)))
+        return -1;
+    rest = sent ? PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent,
+                                            PyBytes_GET_SIZE(frame) - sent)
+                : Py_NewRef(frame);
+    if (!rest)
+        return -1;
+    pair = PyTuple_Pack(2, outbox, rest);
+    Py_DECREF(rest);
+    if (!pair)
+        return -1;
+    failed = PyList_Append(*left, pair);
+    Py_DECREF(pair);
+    return failed;
+}
+
+PyDoc_STRVAR(send_all_doc,
+             "send_all(outboxes, frame, kind)\n--\n\n"
+             "Send *frame* to those of *outboxes*, a tuple, that are usual and of class "
+             "*kind*.\n\nReturn the others, each with what it still has to get; None if "
+             "there are none.");
+
+static PyObject *send_all(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *outboxes, *frame, *left = NULL;
+    if (count != 3 || !PyTuple_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) ||
+        !PyType_Check(args[2]))
+        return PyErr_Format(PyExc_TypeError, "send_all takes a tuple, bytes, a class");
+    outboxes = args[0];
+    frame = args[1];
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(outboxes); at += TOGETHER) {
+        int fds[TOGETHER];
+        Py_ssize_t size = PyBytes_GET_SIZE(frame), many = PyTuple_GET_SIZE(outboxes) - at;
+        if (many > TOGETHER)
+            many = TOGETHER;
+        for (Py_ssize_t i = 0; i < many; i++)
+            if ((fds[i] = usual(PyTuple_GET_ITEM(outboxes, at + i),
+                                (PyTypeObject *)args[2])) == FAILED)
+                goto failed;
+        for (Py_ssize_t i = 0; i < many; i++) {
+            Py_ssize_t sent =
+                fds[i] < 0 ? 0 : attempt(fds[i], PyBytes_AS_STRING(frame), size);
+            if (sent < size &&
+                leave(&left, PyTuple_GET_ITEM(outboxes, at + i), frame, sent))
+                goto failed;
+        }
+    }
+    if (left)
+        return left;
+    Py_RETURN_NONE;
+failed:
+    Py_XDECREF(left);
+    return NULL;
+}
+
+static PyMethodDef methods[] = {
+    {"send_all", (PyCFunction)(void (*)(void))send_all, METH_FASTCALL, send_all_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "realtime.native.fanout", NULL, -1, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit_fanout(void)
+{
+    if (!(name_paused = PyUnicode_InternFromString("_paused")) ||
+        !(name_socket = PyUnicode_InternFromString("_socket")) ||
+        !(name_fd = PyUnicode_InternFromString("fd")) ||
+        !(name_transport = PyUnicode_InternFromString("_transport")) ||
+        !(name_buffered = PyUnicode_InternFromString("get_write_buffer_size")))
+        return NULL;
+    return PyModule_Create(&module);
+}
