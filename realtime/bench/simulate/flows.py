@@ -10,8 +10,10 @@ from math import exp
 
 from realtime.bench.simulate.fleet import Fleet
 from realtime.bench.simulate.traffic import Audience, Kind, Traffic
+from realtime.settings import LedgerSettings
 
-MAX_COMMIT_EVENTS = 2_000.0
+MAX_EVENTS = float(LedgerSettings().max_commit_events)
+MAX_DEVICES = 2_000.0  # of one commit: adapters/ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def commits_of(traffic: Traffic, fleet: Fleet, moment: Moment) -> Commits:
     events = events_per_s(traffic, moment)
     lanes = fleet.nodes * fleet.shards
     each = events * fleet.tick_s / lanes
-    cuts = max(1.0, each / MAX_COMMIT_EVENTS)
+    cuts = max(1.0, each / MAX_EVENTS, each / traffic.batch / MAX_DEVICES)
     busy = lanes * distinct(1.0, each)
     combinations = traffic.combinations * distinct(1.0, each / traffic.combinations)
     return Commits(

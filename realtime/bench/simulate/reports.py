@@ -153,7 +153,7 @@ def of_storm(name: str, storm: Storm) -> Found:
         row(name, "attempts of a client", len(course.attempts_at) / course.clients),
         row(name, "refused", len(course.refused_at), "and told when to come back"),
         row(name, "gave up", len(course.gave_up_at), "no answer in time"),
-        row(name, "longest accept queue", course.longest_queue),
+        row(name, "longest accept queue", course.longest_queue, "in the kernel"),
         row(name, "SYNs dropped", len(course.dropped_at), "the queue was full"),
         row(name, "node CPU at most", percent(storm.peak("node_cpu"))),
         row(name, "Redis CPU at most", percent(storm.peak("redis_cpu"))),
