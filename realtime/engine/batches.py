@@ -110,23 +110,26 @@ class Batch(SubBatch):
     def __init__(
         self,
         origin: Origin,
-        device: DeviceId,
-        first: int,
-        mark_ttl_s: float,
+        begin: int,
+        part: Part,
+        done: int,
         cells: list[Cells],
+        mark_ttl_s: float,
     ) -> None:
+        """Begin with *part*; the numbers from *begin* to its first one are lost."""
         # Hot: once per device and tick.
+        first, count, _, _, sender, _, _ = part
         self.origin = origin
-        self.device = device
-        self.first = first
-        self.last = first - 1
+        self.device = sender.device
+        self.first = begin
+        self.last = first + count - 1
         self.mark_ttl_s = mark_ttl_s
         self.deltas = _NO_DELTAS
         self.cells = cells
         self._rejected: list[Rejection] | None = None
-        self.parts: list[Part] = []
-        self.size = 0
-        self.counted = 0  # events that add something or could have
+        self.parts = [part]
+        self.size = count or 1
+        self.counted = done  # events that add something or could have
 
     @property
     def rejected(self) -> Sequence[Rejection]:

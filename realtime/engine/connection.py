@@ -440,8 +440,12 @@ class Connection:
 
     def counted(self, mark: int, rejected: Sequence[Rejection]) -> None:
         """Events up to *mark* are committed: acknowledge them."""
-        # Hot: once per device and tick.
-        self.session.counted(mark)
+        # Hot: once per device and tick; mostly all that was sent is counted.
+        session = self.session
+        if mark + 1 == session.next_seq:
+            session.acked = mark
+        else:
+            session.counted(mark)
         if rejected:
             self.reply(Ack(mark, rejected))
         else:

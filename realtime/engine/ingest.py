@@ -79,7 +79,7 @@ class Ingest:
         self._clock = clock
         self._metrics = metrics
         self._random = random or Random()
-        self._max_pending = settings.max_pending_events
+        self.max_pending = settings.max_pending_events
         self._waiting: deque[Batch] = deque()
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
@@ -107,10 +107,6 @@ class Ingest:
         if done < count:
             self.count(batch, events, done)
 
-    def has_room(self, size: int) -> bool:
-        """Whether *size* events would be taken now."""
-        return not self.stalled and self.pending_events + size <= self._max_pending
-
     def add(
         self,
         origin: Origin,
@@ -123,22 +119,22 @@ class Ingest:
         """
         Take events, of which the first *done* are usual and add 1 to each of *cells*.
 
-        You must have asked whether there is room, and have the others counted at once.
-        See `submit`.
+        You must have seen that there is room (`stalled`, `pending_events` and
+        `max_pending` say so), and have the others counted at once; see `submit`.
         """
         # Hot: once per frame.
         begin, size, device = part[0] - lost, part[1] or 1, part[4].device
         batch = origin.batch
         if batch is None or not batch.takes(device, begin, size):
             ttl_s = mark_ttl_s or self._settings.marks_ttl_s
-            batch = origin.batch = Batch(origin, device, begin, ttl_s, cells)
+            batch = origin.batch = Batch(origin, begin, part, done, cells, ttl_s)
             if not self._waiting:
                 self._drained.clear()
                 self._wake.set()
             self._waiting.append(batch)
         else:
             batch.cells += cells
-        batch.add(part, done)
+            batch.add(part, done)
         self.pending_events += size
         return batch
 
@@ -152,7 +148,7 @@ class Ingest:
         if self.stalled:
             self._refuse("the ledger does not answer; events wait")
         # A batch over the bound could otherwise never be taken.
-        full = self.pending_events + size > self._max_pending
+        full = self.pending_events + size > self.max_pending
         if full and self.pending_events:
             self._refuse(f"{self.pending_events} events wait to be counted")
 
@@ -255,11 +251,12 @@ class Ingest:
                 if verdict is not _APPLIED:
                     SETTLE[verdict](self, batch, outcome)
                     continue
-                done = batch.counted
-                counted += done
-                if done != batch.last - batch.first + 1:
+                counted += batch.counted
+                if batch.counted == batch.last - batch.first + 1:
+                    batch.origin.counted(batch.last, ())
+                else:
                     self._tell_losses(batch)
-                batch.origin.counted(outcome.mark, batch.rejected)
+                    batch.origin.counted(outcome.mark, batch.rejected)
             except Exception:
                 log.exception("origin_failed", device=batch.device)
         self._metrics.events_counted.inc(counted)

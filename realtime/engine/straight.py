@@ -56,7 +56,12 @@ def track(connection: Connection, message: object, data: bytes) -> bool:
     services, offset = connection.services, session.offset
     dialect = connection.dialect
     ingest, size = services.ingest, len(events)
-    if len(message) != fields or offset is None or not ingest.has_room(size):
+    if (
+        len(message) != fields
+        or offset is None
+        or ingest.stalled
+        or ingest.pending_events + size > ingest.max_pending
+    ):
         return False
     now = services.clock.time()
     offset_s = offset.seconds if sent_at is None else offset.sample(sent_at, now)

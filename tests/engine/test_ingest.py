@@ -401,12 +401,12 @@ async def test_a_value_that_a_counter_cannot_use_rejects_only_its_event() -> Non
         TICK_S,
     )
     counting = counting_of(amounts)
-    batch = Batch(Sender(), PHONE, 1, 3600.0, [])
     events = [
         Event("buy", PHONE, 1, 0.0, properties={"amount": 5}),
         Event("buy", PHONE, 2, 0.0, properties={"amount": "five"}),
     ]
-    batch.add((1, 2, events, None, sent_by(PHONE, counting), 0.0, 0.0), 0)
+    part = (1, 2, events, None, sent_by(PHONE, counting), 0.0, 0.0)
+    batch = Batch(Sender(), 1, part, 0, [], 3600.0)
     batch.count(events, 0, counting)
 
     assert [(one.seq, one.name) for one in batch.rejected] == [(2, "bad_value")]
