@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from multiprocessing.synchronize import Event
 
@@ -43,7 +43,8 @@ POSTS = 50  # counter cells
 class Settings:
     """
     The load: *publications* and *events* a second of all processes together, how long
-    a connection stays on average, and over how many channels they are.
+    a connection stays on average, over how many channels they are, and whether each
+    watches a counter, too.
     """
 
     publications: float
@@ -52,6 +53,7 @@ class Settings:
     channels: int
     size: int
     namespace: str
+    watch: bool = True
 
 
 @dataclass
@@ -112,6 +114,13 @@ class Residents(Worker):
             heappush(
                 self._plans, (start + self._chance.uniform(0, FIRST_S), number, True)
             )
+
+    def change(self, start: float, publications: float, events: float) -> None:
+        """From *start* on, so many a second are due."""
+        self._settings = replace(
+            self._settings, publications=publications, events=events
+        )
+        self._start, self._sent = start, [0, 0]
 
     def live(self, until: float) -> Window:
         """Go on until then; return what was seen since the last time."""
@@ -214,11 +223,14 @@ class Residents(Worker):
 
     def ready(self, client: Client, now: float) -> None:
         one = _resident(client)
-        counter = f"live:bench;post={self._chance.randrange(POSTS)};window=total"
-        for channel in (self._channel(one.channel), counter):
+        channels = [self._channel(one.channel)]
+        if self._settings.watch:
+            post = self._chance.randrange(POSTS)
+            channels.append(f"live:bench;post={post};window=total")
+        for channel in channels:
             for payload in self.share.dialect.subscribe(channel):
                 self.clients.send(one, payload)
-        one.awaited = 2
+        one.awaited = len(channels)
 
     def said(self, client: Client, said: Said, now: float) -> None:
         one = _resident(client)

@@ -11,6 +11,7 @@ SCENARIOS: Mapping[str, str] = {
     "latency": "how long from one device to another, over a series of loads",
     "recovery": "do clients that come back get what they have missed, and how soon",
     "soak": "does a server stay as it is under a load that goes on",
+    "scale": "do more servers behind one Redis do more, and at what cost",
     "simulate": "what a fleet would do: a day, a storm, the loss of a machine",
     "compare": "what other push servers need for the same work",
 }

@@ -12,7 +12,7 @@ from realtime.bench.result import Result
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 180
-NAMES = ["recovery", "soak"]
+NAMES = ["recovery", "scale", "soak"]
 
 pytestmark = pytest.mark.slow
 
