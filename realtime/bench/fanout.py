@@ -27,10 +27,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime.bench.client import Client, End
+from realtime.bench.costs import Costs
 from realtime.bench.crowd import Crowd, clock, sum_up
 from realtime.bench.dialects.port import (
     STAMP_CHARACTERS,
@@ -44,7 +45,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.histogram import Histogram, merged
 from realtime.bench.joining import Joining, failures_of, join
 from realtime.bench.program import Bench, doubts, numbers, opened
-from realtime.bench.result import Result, Row, lines_of
+from realtime.bench.result import Cell, Result, Row, lines_of
 
 SMOKE: Mapping[str, object] = {
     "subscribers": 20,
@@ -301,29 +302,32 @@ def _step(
     bench: Bench, crowd: Crowd[Audience], rate: float, seconds: float
 ) -> tuple[Row, list[str]]:
     """Publish at one rate; return the row (empty if nothing came) and warnings."""
-    before, start = bench.costs(), crowd.soon()
-    load = Load(start, rate, max(int(rate * seconds), 1))
-    with bench.display.step(
-        f"{rate:g} publications/s", load.count * bench.options.subscribers
-    ) as step:
+    before = bench.costs()
+    load = Load(crowd.soon(), rate, max(int(rate * seconds), 1))
+    what, total = f"{rate:g} publications/s", load.count * bench.options.subscribers
+    with bench.display.step(what, total) as step:
         heard: list[Heard] = crowd.do("measure", load, on_progress=step)
     costs = bench.costs() - before
     why = sum_up([one.failures for one in heard])
     warnings = failures_of(why, "failures") + doubts(crowd.busy, costs)
+    if not any(one.latencies.count for one in heard):
+        return {}, [*warnings, f"nothing came at {what}"]
+    row = _row(load, heard, costs)
+    lost = 0 if bench.stop else row["lost"]
+    return {**row, "lost": lost, "clients": f"{crowd.busy:.0%}"}, warnings
+
+
+def _row(load: Load, heard: Sequence[Heard], costs: Costs) -> dict[str, Cell]:
     latencies = merged(one.latencies for one in heard)
     late = merged(one.late for one in heard)
-    if not latencies.count:
-        return {}, [*warnings, f"nothing came at {rate:g} publications/s"]
-    took_s = max(max(one.last_at for one in heard) - start, 1e-6)
-    lost = sum(one.expected for one in heard) - latencies.count
+    took_s = max(one.last_at for one in heard) - load.start
     return {
-        "rate": rate,
+        "rate": load.rate,
         "deliveries": latencies.count,
-        "deliveries_per_s": latencies.count / max(took_s, load.end - start),
-        "lost": 0 if bench.stop else lost,
+        "deliveries_per_s": latencies.count / max(took_s, load.end - load.start),
+        "lost": sum(one.expected for one in heard) - latencies.count,
         **latencies.percentiles(),
         "server_us": costs.node_us_per(latencies.count),
         "redis_us": costs.redis_us_per(latencies.count),
         "sent_late_ms": late.quantile_ms(0.99),
-        "clients": f"{crowd.busy:.0%}",
-    }, warnings
+    }

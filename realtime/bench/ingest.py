@@ -31,6 +31,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from realtime.bench.costs import Costs
 from realtime.bench.crowd import Crowd, clock, sum_up
 from realtime.bench.devices import EVENT, Batch, Device, Devices, cell, schedule
 from realtime.bench.dialects.port import Event
@@ -38,7 +39,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.histogram import Histogram, merged
 from realtime.bench.joining import failures_of, join
 from realtime.bench.program import Bench, doubts, numbers, opened, whole_numbers
-from realtime.bench.result import Result, Row, lines_of
+from realtime.bench.result import Cell, Result, Row, lines_of
 
 SMOKE: Mapping[str, object] = {
     "devices": 10,
@@ -283,32 +284,30 @@ def _step(
     seconds: float = bench.options.seconds
     before, start = bench.costs(), crowd.soon()
     way = "flood" if rate is None else f"{rate:g}/s"
+    order: tuple[str, *tuple[object, ...]] = ("flood", start, seconds, batch)
+    if rate is not None:
+        order = ("paced", start, seconds, batch, rate)
     with bench.display.step(f"batches of {batch}, {way}", (rate or 0) * seconds) as bar:
-        found: list[Counted] = (
-            crowd.do("flood", start, seconds, batch, on_progress=bar)
-            if rate is None
-            else crowd.do("paced", start, seconds, batch, rate, on_progress=bar)
-        )
+        found: list[Counted] = crowd.do(*order, on_progress=bar)
     costs = bench.costs() - before
     why = sum_up([one.failures for one in found])
     warnings = failures_of(why, "failures") + doubts(crowd.busy, costs)
-    events = sum(one.events for one in found)
-    latencies = merged(one.latencies for one in found)
-    if not events:
+    if not any(one.events for one in found):
         return {}, [*warnings, f"nothing was counted ({way}, batches of {batch})"]
-    late = merged(one.late for one in found)
+    row = {"batch": batch, "way": way, "rate": rate, **_row(start, found, costs)}
+    return {**row, "clients": f"{crowd.busy:.0%}"}, warnings
+
+
+def _row(start: float, found: Sequence[Counted], costs: Costs) -> dict[str, Cell]:
+    events = sum(one.events for one in found)
     took_s = max(max(one.last_at for one in found) - start, 1e-6)
     return {
-        "batch": batch,
-        "way": way,
-        "rate": rate,
         "events": events,
         "events_per_s": events / took_s,
-        **latencies.percentiles(),
+        **merged(one.latencies for one in found).percentiles(),
         "slowed": sum(one.slowed for one in found) or None,
         "missing": sum(one.missing for one in found) or None,
         "server_us": costs.node_us_per(events),
         "redis_us": costs.redis_us_per(events),
-        "sent_late_ms": late.quantile_ms(0.99),
-        "clients": f"{crowd.busy:.0%}",
-    }, warnings
+        "sent_late_ms": merged(one.late for one in found).quantile_ms(0.99),
+    }

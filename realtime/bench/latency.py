@@ -27,7 +27,7 @@ examples:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime.bench.client import Client
@@ -52,7 +52,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.histogram import Histogram, merged
 from realtime.bench.joining import failures_of, join
 from realtime.bench.program import Bench, doubts, numbers, opened
-from realtime.bench.result import Result, Row, lines_of
+from realtime.bench.result import Result, Row, Series, lines_of
 
 SMOKE: Mapping[str, object] = {
     "devices": 5,
@@ -92,13 +92,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One step: *count* of them, *rate* a second from *start* on, devices in turn."""
+    """
+    One step: *count* messages, *rate* a second from *start* on, from devices in turn;
+    each of *batch* events.
+    """
 
     way: str
     start: float
     rate: float
     count: int
     devices: int
+    batch: int = 1
 
     @property
     def end(self) -> float:
@@ -208,7 +212,8 @@ class Screens(Devices):
             return
         if self._load.way == "counter":
             post = cell(self.share.label, device.number)
-            self.track(device, [{"name": EVENT, "properties": {"post": post}}], due)
+            event = {"name": EVENT, "properties": {"post": post}}
+            self.track(device, [event] * self._load.batch, due)
         else:
             data = stamped(self.share.run, due, SIZE)
             channel = self._channel(device.number)
@@ -229,11 +234,12 @@ class Screens(Devices):
         super().said(client, said, now)
 
     def _show(self, watcher: Watcher, value: int, now: float) -> None:
-        """Every event that makes the value what it is now has been seen now."""
+        """Every batch that makes the value what it is now has been seen now."""
         if value <= watcher.shown:
             return
-        device, base = self._watched(watcher), watcher.base
-        for place in range(watcher.shown - base, value - base):
+        device, batch = self._watched(watcher), self._load.batch
+        seen, sees = watcher.shown - watcher.base, value - watcher.base
+        for place in range(seen // batch, sees // batch):
             self._latencies.add(now - self._load.due(device, place))
         watcher.shown = value
 
@@ -278,14 +284,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default 100,500,1000,2000)",
     )
     parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="events in one message, which make one sample (default 1)",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=5.0, help="of each rate and way (default 5)"
     )
 
 
 def run(options: argparse.Namespace) -> Result:
     """Measure."""
-    if options.devices < 1 or options.watchers < 1:
-        raise BenchError("--devices and --watchers must be 1 or more")
+    if min(options.devices, options.watchers, options.batch) < 1:
+        raise BenchError("--devices, --watchers and --batch must be 1 or more")
     if not options.rates or min(options.rates) <= 0 or options.seconds <= 0:
         raise BenchError("--rates and --seconds must be above 0")
     with opened(options, "latency") as bench:
@@ -309,39 +322,31 @@ def measure(bench: Bench) -> Result:
                 warnings += doubtful
                 if row:
                     rows.append(row)
-    series = [
-        line
-        for way in ways
-        for line in lines_of(
-            [row for row in rows if row["way"] == way], "rate", "sent/s", _lines(way)
-        )
-    ]
+    series = [line for way in ways for line in _series(rows, way)]
     return bench.result(COLUMNS, rows, series, warnings)
 
 
-def _lines(way: str) -> tuple[tuple[str, str, str, str], ...]:
+def _series(rows: Sequence[Row], way: str) -> list[Series]:
     chart = {
         "counter": "From an event to another's screen, as a counter",
         "publication": "From publishing to another's screen",
     }[way]
-    return (
+    lines = (
         (chart, "p50", "p50_ms", "ms"),
         (chart, "p99", "p99_ms", "ms"),
         (chart, "p99.9", "p999_ms", "ms"),
     )
+    return lines_of([row for row in rows if row["way"] == way], "rate", "sent/s", lines)
 
 
 def _step(
     bench: Bench, crowd: Crowd[Screens], way: str, rate: float, seconds: float
 ) -> tuple[Row, list[str]]:
     """Send at one rate; return the row (empty if nothing came) and warnings."""
-    options = bench.options
-    before, start = bench.costs(), crowd.soon()
-    load = Load(way, start, rate, max(int(rate * seconds), 1), options.devices)
-    watched = sum(
-        load.owed(number % options.devices) for number in range(options.watchers)
-    )
-    with bench.display.step(f"{way}, {rate:g}/s", watched) as step:
+    load = _load(bench, way, crowd.soon(), rate, seconds)
+    before, watchers = bench.costs(), range(bench.options.watchers)
+    total = sum(load.owed(number % load.devices) for number in watchers)
+    with bench.display.step(f"{way}, {rate:g}/s", total) as step:
         seen: list[Seen] = crowd.do("measure", load, on_progress=step)
     costs = bench.costs() - before
     why = sum_up([one.failures for one in seen])
@@ -350,7 +355,6 @@ def _step(
     if not latencies.count:
         return {}, [*warnings, f"nothing came ({way}, {rate:g}/s)"]
     lost = sum(one.expected for one in seen) - latencies.count
-    late = merged(one.late for one in seen)
     return {
         "way": way,
         "rate": rate,
@@ -359,9 +363,15 @@ def _step(
         **latencies.percentiles(),
         **_in_ticks(bench, way, latencies),
         "server_us": costs.node_us_per(latencies.count),
-        "sent_late_ms": late.quantile_ms(0.99),
+        "sent_late_ms": merged(one.late for one in seen).quantile_ms(0.99),
         "clients": f"{crowd.busy:.0%}",
     }, warnings
+
+
+def _load(bench: Bench, way: str, start: float, rate: float, seconds: float) -> Load:
+    batch = bench.options.batch if way == "counter" else 1
+    count = max(int(rate * seconds) // batch, 1)
+    return Load(way, start, rate / batch, count, bench.options.devices, batch)
 
 
 def _in_ticks(bench: Bench, way: str, latencies: Histogram) -> dict[str, float | None]:
