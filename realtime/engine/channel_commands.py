@@ -23,6 +23,7 @@ from realtime.errors import (
     ENDED_BY_BACKEND,
     INTERNAL,
     LIMIT_EXCEEDED,
+    RATE_LIMITED,
     UNAVAILABLE,
     CommandError,
     Disconnect,
@@ -267,7 +268,7 @@ def publish(connection: Connection, command: Publish) -> Pending:
     assert identity is not None
     if not services.hooks.channels.publishes:
         services.access.check_publish(identity, command.channel)
-    connection.check_publish_rate()
+    _check_rate(connection)
     size, limit = len(command.data), services.limits.max_publication_bytes
     if size > limit:
         raise CommandError(
@@ -278,6 +279,27 @@ def publish(connection: Connection, command: Publish) -> Pending:
     once = Once(command.idempotency_key, command.version, author_of(identity))
     services.keeping.check(command.channel, once)
     return _publish(connection, command, identity, once)
+
+
+def _check_rate(connection: Connection) -> None:
+    """
+    Count one publication.
+
+    Raises:
+        CommandError: RATE_LIMITED if there were too many.
+    """
+    rate = connection.services.publish_rate
+    if rate is None:
+        return
+    now = connection.services.clock.monotonic()
+    wait_s = rate.wait_s(connection.published, now)
+    if wait_s > 0:
+        raise CommandError(
+            RATE_LIMITED,
+            f"more than {rate.per_s:g} publications a second",
+            retry_after_s=round(wait_s, 3),
+        )
+    connection.published = rate.take(connection.published, now)
 
 
 async def _publish(

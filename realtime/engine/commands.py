@@ -81,8 +81,7 @@ def hello(connection: Connection, command: Hello) -> Pending:
         raise _turned_away(connection, command, exc) from exc
     if identity is None:
         return _greet(connection, command, received_at)
-    _begin(connection, command, identity, None, received_at)
-    return channel_commands.resume(connection, command.subscriptions)
+    return _enter(connection, command, identity, None, received_at)
 
 
 def _known_at_once(connection: Connection, command: Hello) -> Identity | None:
@@ -114,8 +113,7 @@ async def _greet(connection: Connection, command: Hello, received_at: float) -> 
         raise _unavailable(exc) from exc
     except CommandError as exc:
         raise _turned_away(connection, command, exc) from exc
-    _begin(connection, command, identity, mark, received_at)
-    pending = channel_commands.resume(connection, command.subscriptions)
+    pending = _enter(connection, command, identity, mark, received_at)
     if pending is not None:
         await pending
 
@@ -153,6 +151,22 @@ async def _claim(
             f"device: {command.device} was first used by another user or secret",
             field="device",
         ) from exc
+
+
+def _enter(
+    connection: Connection,
+    command: Hello,
+    identity: Identity,
+    mark: int | None,
+    received_at: float,
+) -> Pending:
+    """Say welcome, and subscribe to what hello has named."""
+    if not command.subscriptions:
+        _begin(connection, command, identity, mark, received_at)
+        return None
+    with connection.joined():
+        _begin(connection, command, identity, mark, received_at)
+        return channel_commands.resume(connection, command.subscriptions)
 
 
 def _begin(

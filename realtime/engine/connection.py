@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +38,6 @@ from realtime.errors import (
     INTERNAL,
     INTERNAL_CLOSE,
     INVALID_UTF8,
-    RATE_LIMITED,
     SLOW,
     CloseCode,
     CommandError,
@@ -77,6 +77,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_busy",
+        "_corked",
         "_expiry",
         "_waiting",
         "_waiting_bytes",
@@ -121,6 +122,7 @@ class Connection:
         self._waiting: deque[tuple[Command | CommandError, int]] | None = None
         self._waiting_bytes = 0
         self._busy: asyncio.Task[None] | None = None
+        self._corked: list[bytes] | None = None  # replies that leave together
 
     # -- the socket's side ---------------------------------------------------------
 
@@ -298,8 +300,25 @@ class Connection:
     def reply(self, message: Reply) -> None:
         """Encode and send one message, if the dialect has a word for it."""
         frame = self.dialect.frame(message)
-        if frame:
+        if self._corked is not None:
+            self._corked.append(frame)
+        elif frame:
             self.outbox.reply(frame)
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """
+        Let all replies that are made meanwhile leave as one write, at the end.
+
+        Nothing may be awaited meanwhile. A write costs more than most replies do.
+        """
+        self._corked = []
+        try:
+            yield
+        finally:
+            frames, self._corked = b"".join(self._corked), None
+            if frames:
+                self.outbox.reply(frames)
 
     def goodbye(self, after_s: float, reason: str) -> None:
         """Ask the client to come back, not before *after_s* seconds have passed."""
@@ -458,28 +477,6 @@ class Connection:
         self.session.resend(expected)
         reason = f"the ledger has counted up to {expected - 1}"
         self.fail(CommandError(GAP, reason, expected=expected), None)
-
-    # -- limits ------------------------------------------------------------------------
-
-    def check_publish_rate(self) -> None:
-        """
-        Count one publication.
-
-        Raises:
-            CommandError: RATE_LIMITED if there were too many.
-        """
-        rate = self.services.publish_rate
-        if rate is None:
-            return
-        now = self.services.clock.monotonic()
-        wait_s = rate.wait_s(self.published, now)
-        if wait_s > 0:
-            raise CommandError(
-                RATE_LIMITED,
-                f"more than {rate.per_s:g} publications a second",
-                retry_after_s=round(wait_s, 3),
-            )
-        self.published = rate.take(self.published, now)
 
     def leave(self, channel: Channel) -> None:
         """Stop one subscription; raises CommandError NOT_SUBSCRIBED."""

@@ -25,7 +25,7 @@ from realtime.types import (
 # -- commands ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Hello:
     """The first message of a connection: who, which device, and where it stands."""
 
@@ -57,7 +57,7 @@ class Track:
     sent_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Subscribe:
     """
     ``since`` asks for what was published after it. ``interval_s``: at most one
@@ -156,7 +156,7 @@ Command = (
 # -- replies and pushes --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Limits:
     """What this server allows one connection; told in ``welcome``."""
 
@@ -167,7 +167,7 @@ class Limits:
     max_subscriptions: int
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Welcome:
     """The reply to hello. ``acked`` is the device's mark in the ledger."""
 
@@ -215,7 +215,7 @@ class SlowDown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@hot_value
 class Subscribed:
     """
     ``number`` names the channel in pushes; ``data`` is a live channel's current value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from realtime.testing.client import MSGPACK_V1, MemoryClient
@@ -30,6 +31,25 @@ async def test_a_publication_reaches_subscribers_in_both_codecs() -> None:
 
         assert answer == [{"type": "published", "id": 9}]
         assert [c.take()[0]["data"] for c in (text, binary)] == [{"a": [1, None]}] * 2
+
+
+async def test_what_needs_nobody_is_answered_at_once_and_together() -> None:
+    """Welcome and subscriptions of a hello: no task, and one write."""
+    async with running() as (node, _):
+        first, second = MemoryClient(node), MemoryClient(node)
+        await first.hello()
+        await first.say("subscribe", channel="chat:a")
+        tasks = len(node.services.tasks)
+        wanted = [{"id": 1, "channel": "chat:a"}, {"id": 2, "channel": "secret:a"}]
+        second.send_raw(orjson.dumps({"type": "hello", "subscriptions": wanted}))
+
+        assert len(node.services.tasks) == tasks
+        assert len(second.socket.frames) == 1
+        assert [each["type"] for each in second.take()] == [
+            "welcome",
+            "subscribed",
+            "error",
+        ]
 
 
 async def test_nothing_follows_unsubscribe() -> None:

@@ -142,3 +142,22 @@ async def test_cancelling_gives_the_hold_back(tasks: Tasks) -> None:
 
     assert slow.log == ["start a", "stop a"]
     assert len(interest) == 0
+
+
+async def test_only_what_runs_is_had_without_waiting(tasks: Tasks) -> None:
+    """Not what is being started or stopped; and it counts as a holder."""
+    slow = Slow()
+    interest = Interest(slow.start, slow.stop, tasks)
+    assert not interest.try_acquire("a")
+    await interest.acquire("a")
+    assert interest.try_acquire("a")
+    interest.release("a")
+    await settle()
+    assert slow.log == ["start a"]
+
+    interest.release("a")
+    assert not interest.try_acquire("a")
+    await settle()
+    assert slow.log == ["start a", "stop a"]
+    assert not interest.try_acquire("a")
+    assert len(interest) == 0
