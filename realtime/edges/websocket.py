@@ -189,7 +189,8 @@ class WebSocketTransport(asyncio.Protocol):
         self.fd = -1  # the kernel may give the number to another connection
         self._connections.discard(self)
         self._cancel_timer()
-        self._head = self._reader = self._pong = None
+        self._drop_reader()
+        self._head = self._pong = None
         peer, self._peer = self._peer, None
         if peer is None:
             self._host.admission.go_on(self)
@@ -419,11 +420,16 @@ class WebSocketTransport(asyncio.Protocol):
         Closing both at once would reset the connection while data of the client is
         unread, and with it the close frame that tells the client why.
         """
-        self._reader = None
+        self._drop_reader()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             self._transport.close()
+
+    def _drop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def _set_timer(self, delay_s: float) -> None:
         self._cancel_timer()

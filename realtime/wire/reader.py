@@ -187,8 +187,15 @@ class FrameReader:
         self.failure = strict.failure
         if self.failure is not None or (events and events[-1][0] is _CLOSE):
             self._ended = True
-            self._strict = None
+            self.close()
         return events
+
+    def close(self) -> None:
+        """Let go of what was read: nothing more will come, or is wanted."""
+        self._rest = None
+        if self._strict is not None:
+            self._strict.close()
+            self._strict = None
 
 
 class StrictReader:
@@ -229,6 +236,18 @@ class StrictReader:
         if protocol.parser_exc is not None:
             self._fail(events)
         return events
+
+    def close(self) -> None:
+        """
+        Let go of the parser, which is a generator that holds itself.
+
+        Without this, what it has read would stay until a full garbage collection.
+        """
+        self._protocol.parser.close()
+        exc: BaseException | None = self._protocol.parser_exc
+        while exc is not None:  # its frames hold the parser, too
+            exc.__traceback__ = None
+            exc = exc.__context__
 
     def _take(self, frame: Frame, events: list[Event]) -> None:
         """Turn a frame into an event, unless the message goes on."""

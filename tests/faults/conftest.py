@@ -18,6 +18,9 @@ from tests.faults.support import (
 )
 
 CONFIG = f"""{BASE}
+[server]
+compression = true
+
 [limits]
 hello_timeout = "2s"
 

@@ -126,7 +126,8 @@ class Client:
 
     Messages that are waited for by type are given back; those that came before them are
     kept in ``passed``. Who is not *greedy* takes nothing from the network but what is
-    asked for, with as small a buffer as there can be.
+    asked for, with as small a buffer as there can be. With *compression*, it compresses
+    what it sends if the server lets it.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Client:
         *,
         patience_s: float = PATIENCE_S,
         greedy: bool = True,
+        compression: bool = False,
     ) -> None:
         self._binary = subprotocol == MSGPACK_V1
         self._patience_s = patience_s
@@ -146,7 +148,7 @@ class Client:
             connect(
                 url,
                 subprotocols=[Subprotocol(subprotocol)],
-                compression=None,
+                compression="deflate" if compression else None,
                 max_size=None,
                 max_queue=None if greedy else 1,
                 sock=None if greedy else _small_socket(url),

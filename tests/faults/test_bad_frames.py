@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Any
 
 import msgpack
 import pytest
 
 from realtime.testing.processes import NodeProcess
+from realtime.wire.deflate import deflate
 from tests.faults.support import (
     JSON_V1,
     MSGPACK_V1,
@@ -23,6 +25,7 @@ from tests.faults.support import (
 
 pytestmark = pytest.mark.usefixtures("served")
 
+MIB = 2**20
 NESTED = 40
 DEEP = 50_000
 
@@ -153,11 +156,65 @@ def test_endless_fragments_close_with_1009(client: Client) -> None:
     assert client.closed()[0] == 1009
 
 
+# -- compression -----------------------------------------------------------------------
+
+
+def packed(first: int, payload: bytes) -> bytes:
+    """Return a frame with any length, which a short one need not have."""
+    return bytes((first, 0xFE)) + struct.pack("!H", len(payload)) + bytes(4) + payload
+
+
+@pytest.mark.parametrize(
+    "payload, code, reason",
+    [
+        (b"\x07 is no block", 1002, "decompression"),
+        (zlib.compress(b'{"type":"ping"}'), 1002, "decompression"),
+        (deflate(b"hello"), 4500, "no JSON"),
+        (deflate(b"\xff"), 1007, "UTF-8"),
+        (deflate(b"x" * 256 * 1024), 4500, "no JSON"),
+        (deflate(b"x" * (256 * 1024 + 1)), 1009, ""),
+    ],
+)
+def test_what_is_wrong_when_unpacked_closes_with_its_code(
+    node: NodeProcess, payload: bytes, code: int, reason: str
+) -> None:
+    """As for plain messages; and 1002 for what cannot be unpacked."""
+    with Client(node.ws_url, compression=True) as client:
+        client.socket.socket.sendall(packed(0xC1, payload))
+
+        found, text = client.closed()
+
+    assert found == code
+    assert reason in text
+
+
+def test_compressed_commands_are_obeyed(node: NodeProcess) -> None:
+    """A session of a client that compresses all that it says."""
+    with Client(node.ws_url, compression=True) as client:
+        client.hello()
+        assert client.ask("subscribe", channel="chat:packed")["type"] == "subscribed"
+        client.say("publish", channel="chat:packed", data="words " * 1000)
+
+        assert client.until("push")["data"] == "words " * 1000
+
+
+def test_bombs_take_no_memory(node: NodeProcess, witness: Witness) -> None:
+    """A hundred messages of 8 MiB, in 36 KB each."""
+    frame = packed(0xC2, deflate(bytes(8 * MIB)))
+    before = rss_bytes(node)
+    for _ in range(100):
+        with Client(node.ws_url, MSGPACK_V1, compression=True) as client:
+            client.socket.socket.sendall(frame)
+            assert client.closed()[0] == 1009
+
+    assert rss_bytes(node) - before < 10 * MIB
+    witness.beat()
+
+
 # -- memory ----------------------------------------------------------------------------
 
 JUNK = "x" * 10_000
 HUGE = '{"type":"track","first":1,"events":[' + '{"name":"' + "y" * 250_000
-MIB = 2**20
 
 
 def mistreat(node: NodeProcess) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import tracemalloc
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -13,11 +15,12 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.frames import Opcode as AnyOpcode
+from websockets.protocol import Protocol
 
 from realtime.wire.deflate import deflate
 from realtime.wire.frames import Opcode
 from realtime.wire.inflating_reader import InflatingReader
-from realtime.wire.reader import Event
+from realtime.wire.reader import Event, FrameReader
 
 TEXT, BINARY = Opcode.TEXT, Opcode.BINARY
 PING, CLOSE = Opcode.PING, Opcode.CLOSE
@@ -189,6 +192,51 @@ def test_a_bomb_is_refused_before_it_has_been_unpacked(pieces: int) -> None:
     assert reader.failure is not None
     assert reader.failure[0] == 1009
     assert peak < 4 * 1024 * 1024
+
+
+def partial(reader: InflatingReader) -> None:
+    """Begin a message in fragments, and a frame that is not complete."""
+    payload = deflate(NOISE)
+    reader.feed(frame(2, payload[:1000], fin=False, rsv=4))
+    reader.feed(frame(0, payload[1000:])[:500])
+
+
+def broken(reader: InflatingReader) -> None:
+    """Send what becomes too large."""
+    reader.feed(compressed(2, b"a" * 100_000))
+
+
+@pytest.mark.parametrize("mistreat", [partial, broken])
+def test_what_has_been_read_goes_with_the_connection(
+    mistreat: Callable[[InflatingReader], None],
+) -> None:
+    """No garbage is left that only the collector finds: it would take too long."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = parsers()
+        reader = InflatingReader(MAX_BYTES)
+        mistreat(reader)
+        reader.close()
+        assert parsers() == before
+    finally:
+        gc.enable()
+
+
+def parsers() -> int:
+    """Return how many of the library's parsers there are."""
+    return sum(type(one) is Protocol for one in gc.get_objects())
+
+
+def test_a_connection_keeps_no_more_than_one_without_compression() -> None:
+    """The reader has the same places, and they are empty between messages."""
+    reader, plain = InflatingReader(MAX_BYTES), FrameReader(MAX_BYTES)
+    for _ in range(3):
+        assert reader.feed(compressed(1, b"words " * 100))
+
+    assert sys.getsizeof(reader) == sys.getsizeof(plain)
+    assert not hasattr(reader, "__dict__")
+    assert (reader._rest, reader._strict) == (None, None)
 
 
 # -- the same as the library -----------------------------------------------------------
