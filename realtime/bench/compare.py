@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from realtime.bench.costs import memory_kib
@@ -44,8 +44,8 @@ from realtime.bench.histogram import Histogram, merged
 from realtime.bench.peers import catalogue, npm
 from realtime.bench.peers.audience import Audience, Heard
 from realtime.bench.peers.catalogue import OURS, PEERS, Peer, Surroundings
+from realtime.bench.peers.table import COLUMNS, Measured, curves, ratios, row_of
 from realtime.bench.program import Bench, doubts, opened
-from realtime.bench.report import Turns
 from realtime.bench.result import Result, Row, Series
 from realtime.bench.target import Target
 
@@ -70,40 +70,7 @@ SMOKE: Mapping[str, object] = {
     "idle_s": 0.1,
     "processes": 1,
 }
-COLUMNS = {
-    "server": "server",
-    "version": "version",
-    "connect_us": "connect us",
-    "connect_ratio": "ratio",
-    "idle_kib": "idle KiB",
-    "idle_kib_ratio": "ratio",
-    "idle_us": "idle us/s",
-    "frame_us": "frame us",
-    "frame_ratio": "ratio",
-    "redis_us": "Redis us",
-    "fanout_p50_ms": "fan-out p50 ms",
-    "fanout_p99_ms": "p99 ms",
-    "latency_p50_ms": "publish p50 ms",
-    "latency_p99_ms": "p99 ms",
-    "note": "note",
-}
-"""Redis' time is for each publication, not for each frame."""
-RATIOS = {
-    "connect_us": "connect_ratio",
-    "idle_kib": "idle_kib_ratio",
-    "frame_us": "frame_ratio",
-}
 SETTLE_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One server in one turn: figures by name, latencies, sentences about doubts."""
-
-    figures: Mapping[str, float]
-    fanout: Histogram
-    latency: Histogram
-    warnings: Sequence[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,8 +125,8 @@ def run(options: argparse.Namespace) -> Result:
             npm.install(where.npm_folder)
         versions = {peer.title: peer.version(where) for peer in chosen}
         present = [peer for peer in chosen if versions[peer.title] is not None]
-        found = _turns(bench, where, present)
-        return _result(bench, chosen, versions, found)
+        found, failed = _turns(bench, where, present)
+        return _result(bench, chosen, versions, found, failed)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -202,8 +169,10 @@ def _chosen(only: str | None) -> list[Peer]:
 
 def _turns(
     bench: Bench, where: Surroundings, peers: Sequence[Peer]
-) -> dict[str, list[Measured]]:
+) -> tuple[dict[str, list[Measured]], dict[str, str]]:
+    """Return what was measured by title, and why others failed."""
     found: dict[str, list[Measured]] = {peer.title: [] for peer in peers}
+    failed: dict[str, str] = {}
     turns = bench.options.turns
     with bench.display.step("comparing", turns * len(peers)) as step:
         done = 0
@@ -211,11 +180,16 @@ def _turns(
             at = turn * len(peers) // turns
             for peer in (*peers[at:], *peers[:at]):
                 if bench.stop:
-                    return found
+                    return found, failed
                 step(done, f"turn {turn + 1} of {turns}: {peer.title}")
-                found[peer.title].append(_measure(bench, where, peer))
                 done += 1
-    return found
+                if peer.title in failed:
+                    continue
+                try:
+                    found[peer.title].append(_measure(bench, where, peer))
+                except BenchError as exc:
+                    failed[peer.title] = str(exc)
+    return found, failed
 
 
 def _measure(bench: Bench, where: Surroundings, peer: Peer) -> Measured:
@@ -312,63 +286,26 @@ def _result(
     peers: Sequence[Peer],
     versions: Mapping[str, str | None],
     found: Mapping[str, Sequence[Measured]],
+    failed: Mapping[str, str],
 ) -> Result:
     rows, series, warnings = list[Row](), list[Series](), list[str]()
     ours: Row = {}
     for peer in peers:
-        measured = found.get(peer.title, ())
-        if versions[peer.title] is None:
+        measured, version = found.get(peer.title, ()), versions[peer.title]
+        if version is None:
             note = f"not installed: {peer.install}"
             rows.append({"server": peer.title, "version": None, "note": note})
             continue
+        if peer.title in failed:
+            note = "failed, see the warning"
+            rows.append({"server": peer.title, "version": version, "note": note})
+            warnings.append(f"{peer.title} failed: {failed[peer.title]}")
+            continue
         if not measured:
             continue  # stopped before its first turn
-        row = _row(peer, versions[peer.title], measured)
+        row = row_of(peer, version, measured)
         ours = row if peer.name == OURS else ours
-        rows.append({**row, **_ratios(row, ours)})
-        series += _series(peer, measured)
+        rows.append({**row, **ratios(row, ours)})
+        series += curves(peer, measured)
         warnings += [warning for one in measured for warning in one.warnings]
     return bench.result(COLUMNS, rows, series, warnings)
-
-
-def _row(peer: Peer, version: str | None, measured: Sequence[Measured]) -> Row:
-    turns = Turns()
-    for one in measured:
-        turns.add(peer.title, **one.figures)
-    fanout = merged(one.fanout for one in measured)
-    latency = merged(one.latency for one in measured)
-    return {
-        "server": peer.title,
-        "version": version,
-        "deployment": "Redis" if peer.redis else "alone",
-        **turns.medians(peer.title),
-        **{f"fanout_{name}": value for name, value in fanout.percentiles().items()},
-        **{f"latency_{name}": value for name, value in latency.percentiles().items()},
-    }
-
-
-def _ratios(row: Row, ours: Row) -> Row:
-    found: dict[str, float] = {}
-    for name, ratio in RATIOS.items():
-        theirs, base = row.get(name), ours.get(name)
-        if isinstance(theirs, float) and isinstance(base, float) and base > 0:
-            found[ratio] = theirs / base
-    return found
-
-
-def _series(peer: Peer, measured: Sequence[Measured]) -> list[Series]:
-    curves = (
-        ("Fan-out", merged(one.fanout for one in measured)),
-        ("Publish to receive", merged(one.latency for one in measured)),
-    )
-    return [
-        Series(
-            chart,
-            peer.title,
-            "share of all, %",
-            "ms",
-            tuple((share * 100, ms) for share, ms in latencies.curve()),
-            log=True,
-        )
-        for chart, latencies in curves
-    ]

@@ -38,6 +38,7 @@ from dataclasses import replace
 
 from realtime.bench.costs import Costs
 from realtime.bench.crowd import Crowd, sum_up
+from realtime.bench.cuts import Settings, Step, Travelled
 from realtime.bench.dialects.native import Native
 from realtime.bench.dialects.port import STAMP_CHARACTERS
 from realtime.bench.errors import BenchError
@@ -46,7 +47,7 @@ from realtime.bench.joining import failures_of, join
 from realtime.bench.journal import Account
 from realtime.bench.program import Bench, doubts, numbers, opened
 from realtime.bench.result import Result, Row, lines_of
-from realtime.bench.returning import Settings, Step, Travelled, Travellers
+from realtime.bench.returning import Travellers
 
 SMOKE: Mapping[str, object] = {
     "subscribers": 10,

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from realtime.bench import program, recovery
+from realtime.bench.cuts import Step
 from realtime.bench.local import SECRET, serving
 from realtime.bench.result import Result
-from realtime.bench.returning import Step
 
 pytestmark = pytest.mark.slow
 
