@@ -81,7 +81,9 @@ def serving(
         if redis is not None:
             arguments += ["--redis", redis]
         yield [
-            stack.enter_context(NodeProcess(arguments, folder / f"{number}.log"))
+            stack.enter_context(
+                NodeProcess(arguments, folder / f"{number}.log", apart=True)
+            )
             for number in range(nodes)
         ]
 
@@ -123,7 +125,7 @@ def local_target(
 def _valkey() -> Iterator[tuple[str, int]]:
     from realtime.testing.servers import ServerError, ValkeyServer
 
-    server = ValkeyServer()
+    server = ValkeyServer(apart=True)
     try:
         server.start()
     except ServerError as exc:

@@ -26,15 +26,22 @@ class NodeProcess:
     One ``realtime serve`` on a free port of the loopback interface.
 
     The port stays the same over ``restart()``. What it logs goes to *log*, a file that
-    grows over restarts.
+    grows over restarts. One that is *apart* is not reached by Ctrl-C in the terminal:
+    whoever started it ends it.
     """
 
     def __init__(
-        self, arguments: Sequence[str], log: Path, port: int | None = None
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        port: int | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         self.port = port or free_port()
         self._arguments = tuple(arguments)
         self._log = log
+        self._group = 0 if apart else None
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -72,6 +79,7 @@ class NodeProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                process_group=self._group,
             )
         stuck = threading.Timer(START_TIMEOUT_S, self._process.kill)
         stuck.start()

@@ -86,8 +86,9 @@ class ValkeyServer:
     *appendonly* and *fsync* (``always``, ``everysec`` or ``no``) choose durability;
     *directory* keeps the data (a temporary one is made and removed otherwise);
     *options* are further pairs of the server's configuration; *sentinel* is a file that
-    tells a sentinel what to watch, and makes this server one. The port stays the same
-    over ``restart()``, and so does the data that the durability chosen has kept.
+    tells a sentinel what to watch, and makes this server one; one that is *apart* is
+    not reached by Ctrl-C in the terminal. The port stays the same over ``restart()``,
+    and so does the data that the durability chosen has kept.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ValkeyServer:
         sentinel: Path | None = None,
         password: str | None = None,
         options: Sequence[tuple[str, str]] = (),
+        apart: bool = False,
     ) -> None:
         self._owned = directory is None
         self._directory = directory or Path(tempfile.mkdtemp(prefix="valkey-"))
@@ -111,6 +113,7 @@ class ValkeyServer:
         self._durability = ("yes" if appendonly else "no", fsync)
         self._options = tuple(options)
         self._sentinel = sentinel
+        self._group = 0 if apart else None
         self._process: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
@@ -261,6 +264,7 @@ class ValkeyServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=self._group,
         )
 
     def _await_ready(self) -> bool:
