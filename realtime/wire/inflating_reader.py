@@ -34,6 +34,22 @@ class InflatingReader(FrameReader):
 
     __slots__ = ()
 
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that *data* completes, in order."""
+        # Hot: a chunk is one compressed message as a rule, and nothing else is needed.
+        if self._rest is not None or self._strict is not None or self._ended:
+            return super().feed(data)
+        events: list[Event] = []
+        position, end = 0, len(data)
+        while end - position >= 2 and data[position] in _COMPRESSED:
+            stop = self._read_compressed(data, events, position)
+            if stop is None or stop == position:
+                break
+            position = stop
+        if position == end:
+            return events
+        return events + super().feed(data[position:] if position else data)
+
     def _make_strict(self) -> StrictReader:
         # No context on either side. The largest window understands every other.
         return StrictReader(self._max_bytes, PerMessageDeflate(True, True, 15, 15))
@@ -64,7 +80,6 @@ class InflatingReader(FrameReader):
 
         That is *position* when it is not complete; None: it is for the strict reader.
         """
-        # Hot: once per message of a client that compresses.
         opcode = _COMPRESSED.get(data[position])
         length = data[position + 1] - 0x80
         if opcode is None or length < 0:
