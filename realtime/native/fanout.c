@@ -19,6 +19,14 @@
 #define MSG_NOSIGNAL 0
 #endif
 
+#if defined(__GNUC__)
+#define FETCH(object) \
+    (__builtin_prefetch(object), __builtin_prefetch((const char *)(object) + 64), \
+     __builtin_prefetch((const char *)(object) + 128))
+#else
+#define FETCH(object) ((void)0)
+#endif
+
 /*
  * So many outboxes are looked at before the first of them is sent to. What belongs to
  * one lies in six places of memory, and each send() drives out of the caches what comes
@@ -28,39 +36,77 @@ enum { TOGETHER = 64, UNUSUAL = -1, FAILED = -2 };
 
 static PyObject *name_paused, *name_socket, *name_fd, *name_transport, *name_buffered;
 
-/* Return the descriptor to send on, or UNUSUAL, or FAILED with an error set. */
-static int usual(PyObject *outbox, PyTypeObject *kind)
+/* What is known of one outbox while it is looked at; both are references of our own. */
+struct look {
+    PyObject *socket, *transport;
+    int fd;
+};
+
+/* Note that an outbox is unusual, unless what was raised is for the caller. */
+static int unusual(struct look *look)
 {
-    PyObject *paused, *sock, *transport, *value;
-    long fd = -1, held = -1;
-    if (Py_TYPE(outbox) != kind)
-        return UNUSUAL;
-    if (!(paused = PyObject_GetAttr(outbox, name_paused)))
+    look->fd = UNUSUAL;
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception))
         return FAILED;
+    PyErr_Clear(); /* another kind of socket, or one that has ended: Python will say */
+    return 0;
+}
+
+static int look_at_outbox(struct look *look, PyObject *outbox, PyTypeObject *kind)
+{
+    PyObject *paused;
+    if (Py_TYPE(outbox) != kind || !(paused = PyObject_GetAttr(outbox, name_paused)))
+        return unusual(look);
     Py_DECREF(paused); /* the outbox keeps it */
-    if (paused != Py_False)
-        return UNUSUAL;
-    if (!(sock = PyObject_GetAttr(outbox, name_socket)))
-        return FAILED;
-    if ((value = PyObject_GetAttr(sock, name_fd))) {
-        fd = PyLong_AsLong(value);
-        Py_DECREF(value);
+    if (paused != Py_False || !(look->socket = PyObject_GetAttr(outbox, name_socket)))
+        return unusual(look);
+    FETCH(look->socket);
+    return 0;
+}
+
+static int look_at_socket(struct look *look)
+{
+    PyObject *value = look->socket ? PyObject_GetAttr(look->socket, name_fd) : NULL;
+    long fd = value ? PyLong_AsLong(value) : -1;
+    Py_XDECREF(value);
+    if (fd < 0 || fd > INT_MAX ||
+        !(look->transport = PyObject_GetAttr(look->socket, name_transport)))
+        return unusual(look);
+    FETCH(look->transport);
+    look->fd = (int)fd;
+    return 0;
+}
+
+static int look_at_transport(struct look *look)
+{
+    PyObject *value;
+    long held;
+    if (!look->transport)
+        return 0;
+    value = PyObject_CallMethodNoArgs(look->transport, name_buffered);
+    held = value ? PyLong_AsLong(value) : -1;
+    Py_XDECREF(value);
+    return held == 0 ? 0 : unusual(look);
+}
+
+/* Find the descriptors of *many* outboxes; UNUSUAL where nothing may be sent. */
+static int look_at_all(struct look *looks, PyObject **outboxes, Py_ssize_t many,
+                       PyTypeObject *kind)
+{
+    int failed = 0;
+    for (Py_ssize_t i = 0; i < many; i++)
+        FETCH(outboxes[i]);
+    for (Py_ssize_t i = 0; i < many && !failed; i++)
+        failed |= look_at_outbox(&looks[i], outboxes[i], kind);
+    for (Py_ssize_t i = 0; i < many && !failed; i++)
+        failed |= look_at_socket(&looks[i]);
+    for (Py_ssize_t i = 0; i < many && !failed; i++)
+        failed |= look_at_transport(&looks[i]);
+    for (Py_ssize_t i = 0; i < many; i++) {
+        Py_XDECREF(looks[i].socket);
+        Py_XDECREF(looks[i].transport);
     }
-    if (fd >= 0 && (transport = PyObject_GetAttr(sock, name_transport))) {
-        if ((value = PyObject_CallMethodNoArgs(transport, name_buffered))) {
-            held = PyLong_AsLong(value);
-            Py_DECREF(value);
-        }
-        Py_DECREF(transport);
-    }
-    Py_DECREF(sock);
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception))
-            return FAILED;
-        PyErr_Clear(); /* another kind of socket, or an ended one: Python will say */
-        return UNUSUAL;
-    }
-    return held == 0 && fd >= 0 && fd <= INT_MAX ? (int)fd : UNUSUAL;
+    return failed;
 }
 
 /* Send what the kernel takes; return how much that is. */
@@ -109,19 +155,17 @@ static PyObject *send_all(PyObject *module, PyObject *const *args, Py_ssize_t co
     outboxes = args[0];
     frame = args[1];
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(outboxes); at += TOGETHER) {
-        int fds[TOGETHER];
+        struct look looks[TOGETHER] = {{0}};
+        PyObject **some = ((PyTupleObject *)outboxes)->ob_item + at;
         Py_ssize_t size = PyBytes_GET_SIZE(frame), many = PyTuple_GET_SIZE(outboxes) - at;
         if (many > TOGETHER)
             many = TOGETHER;
-        for (Py_ssize_t i = 0; i < many; i++)
-            if ((fds[i] = usual(PyTuple_GET_ITEM(outboxes, at + i),
-                                (PyTypeObject *)args[2])) == FAILED)
-                goto failed;
+        if (look_at_all(looks, some, many, (PyTypeObject *)args[2]))
+            goto failed;
         for (Py_ssize_t i = 0; i < many; i++) {
-            Py_ssize_t sent =
-                fds[i] < 0 ? 0 : attempt(fds[i], PyBytes_AS_STRING(frame), size);
-            if (sent < size &&
-                leave(&left, PyTuple_GET_ITEM(outboxes, at + i), frame, sent))
+            int fd = looks[i].fd;
+            Py_ssize_t sent = fd < 0 ? 0 : attempt(fd, PyBytes_AS_STRING(frame), size);
+            if (sent < size && leave(&left, some[i], frame, sent))
                 goto failed;
         }
     }

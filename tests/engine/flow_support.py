@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -78,13 +79,14 @@ def messages_of(data: bytes) -> list[dict[str, Any]]:
 
 
 class World:
-    """One hub, its clock and its readers."""
+    """One hub, its clock and its readers; with *joins*, what one turn brings joins."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, joins: bool = False) -> None:
         self.clock = ManualClock()
         self.late = 0
         self.tally = FlowTally()
-        self.hub = Hub(self.clock, self.tally, self._late)
+        soon = partial(self.clock.call_later, 0.0) if joins else None
+        self.hub = Hub(self.clock, self.tally, self._late, soon)
 
     def _late(self, frames: int) -> None:
         self.late += frames

@@ -105,8 +105,8 @@ def offset_of(publication: Publication) -> int:
 class Model:
     """A world, who is subscribed, and everything that was published."""
 
-    def __init__(self, flow: Flow) -> None:
-        self.world = World()
+    def __init__(self, flow: Flow, *, joins: bool = False) -> None:
+        self.world = World(joins=joins)
         self.world.hub.fanout.turn = 2
         self.flow = flow
         self.offset = 0
@@ -202,14 +202,14 @@ class Model:
 @pytest.mark.parametrize("overflow", Overflow)
 @pytest.mark.parametrize("name", FLOWS)
 @settings(max_examples=50)
-@given(steps=st.lists(STEPS, max_size=60))
+@given(steps=st.lists(STEPS, max_size=60), joins=st.booleans())
 def test_what_arrives_is_a_legal_result_of_the_flow(
-    name: str, overflow: Overflow, steps: list[tuple[str, Any, Any]]
+    name: str, overflow: Overflow, steps: list[tuple[str, Any, Any]], joins: bool
 ) -> None:
     """
     In order, once, nobody's own; missing is only what a gap or a newer one replaces.
     """
-    model = Model(replace(FLOWS[name], overflow=overflow))
+    model = Model(replace(FLOWS[name], overflow=overflow), joins=joins)
     for one in NAMES[:3]:
         model.join(one, None)
     for step, *arguments in steps:
