@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,8 @@ from websockets.frames import Close, CloseCode, Frame
 from websockets.frames import Opcode as AnyOpcode
 from websockets.protocol import OPEN, Protocol, Side
 
+from realtime.native import built
+from realtime.wire import reader
 from realtime.wire.frames import Opcode
 from realtime.wire.reader import Event, FrameReader
 
@@ -19,6 +21,19 @@ TEXT, BINARY = Opcode.TEXT, Opcode.BINARY
 PING, PONG, CLOSE = Opcode.PING, Opcode.PONG, Opcode.CLOSE
 MASK = b"\x01\x02\x03\x04"
 MAX_BYTES = 1000
+
+
+@pytest.fixture(autouse=True, scope="module", params=["python", "native"])
+def form(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the reader work alone, then with the part in C."""
+    read_usual = reader._read_nothing
+    if request.param == "native":
+        read_usual = built("frames", "read")  # type: ignore[assignment]
+        if read_usual is None:
+            pytest.skip("realtime.native.frames was not built: there was no compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_read_usual", read_usual)
+        yield
 
 
 def client_frame(
