@@ -16,11 +16,13 @@ The whole of `realtime serve` is in the price: reading and checking what was pub
 The ratio is to `plain`. Latencies are from when a publication was due until a
 subscriber has read it.
 
-Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23): plain 14.1 us a frame,
-compressed 1.02 times that, with 419 bytes instead of 1,041; `websockets` 24.0 us plain
-and 77.6 us compressed, 5.5 times ours, of 279 bytes, since it keeps a context for
-each connection. To compress one publication takes 12 us, 0.01 us of each frame here; as
-many microseconds as a delivery where there is one subscriber. Aim: 1.5.
+Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23): plain 13.9 us a frame,
+compressed 0.96 times that (1.02 in another run), with 419 bytes instead of 1,041;
+`websockets` 21.4 us plain and 75.3 us compressed, 5.4 times ours, of 279 bytes, since
+it keeps a context for each connection, which makes an idle one 46 KiB instead of 14.
+Ours are 3.6 KiB each with compression and without (2,000 connections, two runs each).
+To compress one publication takes 12 us, 0.01 us of each frame here; about as much as
+the delivery itself where there is one subscriber. Aim: 1.5.
 
     python benchmarks/deflate.py [--subscribers 1000] [--size 1000] [--turns 5]
 """
