@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -227,6 +227,7 @@ STEPS = st.one_of(
 
 
 @pytest.mark.skipif(NATIVE is None, reason="realtime.native.fanout was not built")
+@settings(deadline=None)  # through real sockets
 @given(steps=st.lists(STEPS, max_size=30))
 def test_both_ways_send_the_same(steps: list[tuple[Any, ...]]) -> None:
     """Whatever waits wherever: the same bytes in the same order."""
