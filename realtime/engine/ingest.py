@@ -86,6 +86,8 @@ class Ingest:
         self._drained.set()
         self.pending_events = 0
         self.stalled = False
+        # Called when all origins of a commit have been told.
+        self.settled: Callable[[], None] = _nothing
 
     def submit(self, origin: Origin, submission: Submission) -> None:
         """
@@ -181,8 +183,10 @@ class Ingest:
         )
 
     def _until_tick(self) -> float:
+        # By the wall clock: all nodes commit together, so that a value that several
+        # of them change needs to be pushed but once.
         tick = self._settings.tick_s
-        return tick - self._clock.monotonic() % tick
+        return tick - self._clock.time() % tick
 
     async def flush(self) -> None:
         """Wait until everything submitted so far has been committed."""
@@ -259,6 +263,10 @@ class Ingest:
                     batch.origin.counted(outcome.mark, batch.rejected)
             except Exception:
                 log.exception("origin_failed", device=batch.device)
+        try:
+            self.settled()
+        except Exception:
+            log.exception("origins_failed")
         self._metrics.events_counted.inc(counted)
         return again
 
@@ -294,3 +302,7 @@ SETTLE: dict[Verdict, Callable[[Ingest, Batch, Outcome], None]] = {
     Verdict.DUPLICATE: Ingest._duplicate,
     Verdict.GAP: Ingest._gap,
 }
+
+
+def _nothing() -> None:
+    """Until somebody wants to know."""

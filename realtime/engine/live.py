@@ -19,6 +19,7 @@ from realtime.core.counters import CounterDefinition, CounterSet
 from realtime.core.live import LiveState
 from realtime.core.measures import Measure
 from realtime.core.naming import LiveName
+from realtime.core.pace import Pace
 from realtime.engine.interest import Interest
 from realtime.engine.tasks import Tasks
 from realtime.errors import LedgerUnavailable
@@ -42,8 +43,8 @@ class Watched:
         "definition",
         "due",
         "missed",
-        "not_before",
         "open",
+        "pace",
         "state",
     )
 
@@ -53,7 +54,7 @@ class Watched:
         self.channel = channel
         self.definition = definition
         self.state = LiveState(definition, name)
-        self.not_before = 0.0  # monotonic: the cadence allows no publication sooner
+        self.pace = Pace(definition.cadence_s)
         self.due: Timer | None = None  # a publication that waits for the cadence
         self.boundary: Timer | None = None  # the next change that time alone makes
         self.open = False  # from the first reading to the end: it may be published
@@ -63,18 +64,6 @@ class Watched:
     def unique(self) -> bool:
         """Whether values must be read, because their cells' state does not travel."""
         return self.definition.measure is Measure.UNIQUE
-
-    def next_cadence(self, now: float) -> None:
-        """
-        Allow no further publication in the cadence of *now*.
-
-        Cadences are fixed stretches of the clock, as ticks are. Counted from the
-        publication before, each would begin a little later than the last one, until
-        values wait for a whole tick (benchmarks/latency.py: p50 1.3 ticks, not 0.6).
-        """
-        cadence_s = self.definition.cadence_s
-        passed_s = max(now - self.not_before, 0.0)  # timers may be a little early
-        self.not_before += (passed_s // cadence_s + 1) * cadence_s
 
     def close(self) -> None:
         """Publish no more, and call off both timers."""
@@ -183,6 +172,7 @@ class Live:
         now = self._clock.time()
         for watched in group.values():
             if watched.state.apply(change, now):
+                watched.pace.changed(now)
                 self._touch(watched)
 
     def _touch(self, watched: Watched) -> None:
@@ -192,8 +182,9 @@ class Live:
             return
         if watched.due is not None:
             return
-        delay_s = max(watched.not_before - self._clock.monotonic(), 0.0)
-        watched.due = self._clock.call_later(delay_s, lambda: self._publish(watched))
+        clock = self._clock
+        delay_s = watched.pace.delay_s(clock.monotonic(), clock.time())
+        watched.due = clock.call_later(delay_s, lambda: self._publish(watched))
 
     def _publish(self, watched: Watched) -> None:
         watched.due = None
@@ -208,7 +199,7 @@ class Live:
         for value in values:
             self._push(watched.channel, value.encode())
         if values:
-            watched.next_cadence(self._clock.monotonic())
+            watched.pace.published(self._clock.monotonic(), self._clock.time())
         self._arm(watched)
 
     def _arm(self, watched: Watched) -> None:

@@ -86,7 +86,7 @@ async def test_what_changes_all_the_time_is_published_once_a_cadence() -> None:
     """Each publication has all that was counted until then."""
     async with watching() as watcher:
         for _ in range(10):
-            await watcher.like_after(0.025)
+            await watcher.like_after(0.024)
         await watcher.clock.elapse(0.2)
 
-        assert watcher.heard == [(0.025, 1), (0.1, 4), (0.2, 8), (0.3, 10)]
+        assert watcher.heard == [(0.024, 1), (0.1, 4), (0.2, 8), (0.322, 10)]
