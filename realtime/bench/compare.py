@@ -87,7 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--npm-dir",
         metavar="DIR",
-        help=f"where the packages from npm are (default {npm.default_folder()})",
+        help="where the packages from npm are (default: realtime/bench-npm in the "
+        "user's cache directory)",
     )
     parser.add_argument(
         "--npm-install",
