@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from realtime.bench.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -15,6 +18,19 @@ LIMIT_S = 180
 pytestmark = pytest.mark.slow
 
 ROWS = {
+    "connect": [
+        "asyncio",
+        "uvloop",
+        "asyncio, three answers",
+        "uvloop, three answers",
+        "websockets",
+        "upgrade",
+        "hello",
+        "subscribe",
+        "own channel",
+        "in hello",
+        "device",
+    ],
     "flow": [
         "direct",
         "one filter",
@@ -40,6 +56,7 @@ ROWS = {
         "memory",
         "Redis, one node",
         "Redis, two nodes",
+        "two nodes, shared",
     ],
     "presence": ["ping", "stats", "join and leave", "touch", "page of 10"],
     "unit_costs": [
@@ -61,11 +78,12 @@ ROWS = {
         "redis_subscribe_us",
         "refuse_us",
         "socket_kib",
+        "value_us",
     ],
 }
 
-OTHERS = {"compare", "recovery", "simulate"}
-"""Those with tests of their own beside this file."""
+OTHERS = set(SCENARIOS) - set(ROWS)
+"""Scenarios of the kit without a floor; they have tests of their own beside this."""
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,9 +128,28 @@ def test_it_prints_its_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_its_help_teaches(name: str) -> None:
-    """Help tells the question, the method and what was found."""
-    text = run(name, "--help").stdout
+    """Its docstring, which is its help, tells question, method and finding."""
+    text = ast.get_docstring(ast.parse((BENCHMARKS / f"{name}.py").read_text())) or ""
 
-    assert "Question:" in text
+    assert text.startswith("Question:")
     assert "Method:" in text
     assert "Finding" in text
+    assert f"python benchmarks/{name}.py" in text
+
+
+def test_help_is_the_docstring() -> None:
+    """As it stands, and what each option does."""
+    text = run("fanout", "--help").stdout
+
+    assert "Question:" in text
+    assert "Finding" in text
+    assert "give up after S seconds" in text
+
+
+@pytest.mark.parametrize("name", sorted(set(SCENARIOS) & set(ROWS)))
+def test_with_an_address_it_is_the_kits_scenario(name: str) -> None:
+    """The same program loads a deployment; a stranger's it does not."""
+    done = run(name, "--url", "ws://192.0.2.1")
+
+    assert done.returncode == 1
+    assert "--yes-this-is-mine" in done.stderr
