@@ -465,15 +465,19 @@ class Connection:
             session.acked = mark
         else:
             session.counted(mark)
+        acks = self.services.acks
         if rejected:
+            acks.flush()  # order is kept
             self.reply(Ack(mark, rejected))
         else:
             frame = self.dialect.ack(mark)
             if frame:
-                self.outbox.reply(frame)
+                acks.outboxes.append(self.outbox)
+                acks.frames.append(frame)
 
     def refused(self, expected: int) -> None:
         """The ledger waits for another number than this session thought."""
+        self.services.acks.flush()  # order is kept
         self.session.resend(expected)
         reason = f"the ledger has counted up to {expected - 1}"
         self.fail(CommandError(GAP, reason, expected=expected), None)

@@ -22,6 +22,7 @@ from realtime.core.events import EventRules
 from realtime.core.limits import Rate
 from realtime.core.namespaces import NamespaceDefinition
 from realtime.core.tokens import ApiKeys
+from realtime.engine.acks import Acks
 from realtime.engine.administration import Administration
 from realtime.engine.admission import Admission
 from realtime.engine.auth import Authenticator
@@ -209,6 +210,8 @@ class Graph:
 
     def _services(self) -> Services:
         parts = self.parts
+        acks = Acks(self._subscriptions.turn)
+        self.ingest.settled = acks.flush
         return Services(
             node=parts.id,
             clock=parts.clock,
@@ -228,6 +231,7 @@ class Graph:
             broker=parts.broker,
             keeping=self.keeping,
             ingest=self.ingest,
+            acks=acks,
             subscriptions=self._subscriptions,
             wheel=self.wheel,
             keepalive=Keepalive(self.wheel, parts.limits),

@@ -11,6 +11,7 @@ from realtime.clock import Clock
 from realtime.core.access import Access
 from realtime.core.counting import Counting
 from realtime.core.limits import Rate
+from realtime.engine.acks import Acks
 from realtime.engine.auth import Authenticator
 from realtime.engine.directory import Directory
 from realtime.engine.gate import Gate
@@ -56,6 +57,7 @@ class Services:
     broker: Broker
     keeping: Keeping
     ingest: Ingest
+    acks: Acks
     subscriptions: Subscriptions
     wheel: Wheel
     keepalive: Keepalive

@@ -143,13 +143,28 @@ static int leave(PyObject **left, PyObject *outbox, PyObject *frame, Py_ssize_t 
 PyDoc_STRVAR(send_all_doc,
              "send_all(outboxes, frame, kind)\n--\n\n"
              "Send *frame* to those of *outboxes*, a tuple, that are usual and of class "
-             "*kind*.\n\nReturn the others, each with what it still has to get; None if "
+             "*kind*; a tuple of frames has one for each.\n\n"
+             "Return the others, each with what it still has to get; None if "
              "there are none.");
+
+/* Whether *frame* is bytes, or has bytes for each outbox. */
+static int are_frames(PyObject *frame, PyObject *outboxes)
+{
+    if (PyBytes_CheckExact(frame))
+        return 1;
+    if (!PyTuple_CheckExact(frame) ||
+        PyTuple_GET_SIZE(frame) != PyTuple_GET_SIZE(outboxes))
+        return 0;
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(frame); at++)
+        if (!PyBytes_CheckExact(PyTuple_GET_ITEM(frame, at)))
+            return 0;
+    return 1;
+}
 
 static PyObject *send_all(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *outboxes, *frame, *left = NULL;
-    if (count != 3 || !PyTuple_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) ||
+    if (count != 3 || !PyTuple_CheckExact(args[0]) || !are_frames(args[1], args[0]) ||
         !PyType_Check(args[2]))
         return PyErr_Format(PyExc_TypeError, "send_all takes a tuple, bytes, a class");
     outboxes = args[0];
@@ -157,15 +172,17 @@ static PyObject *send_all(PyObject *module, PyObject *const *args, Py_ssize_t co
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(outboxes); at += TOGETHER) {
         struct look looks[TOGETHER] = {{0}};
         PyObject **some = ((PyTupleObject *)outboxes)->ob_item + at;
-        Py_ssize_t size = PyBytes_GET_SIZE(frame), many = PyTuple_GET_SIZE(outboxes) - at;
+        Py_ssize_t many = PyTuple_GET_SIZE(outboxes) - at;
         if (many > TOGETHER)
             many = TOGETHER;
         if (look_at_all(looks, some, many, (PyTypeObject *)args[2]))
             goto failed;
         for (Py_ssize_t i = 0; i < many; i++) {
             int fd = looks[i].fd;
-            Py_ssize_t sent = fd < 0 ? 0 : attempt(fd, PyBytes_AS_STRING(frame), size);
-            if (sent < size && leave(&left, some[i], frame, sent))
+            PyObject *own = PyTuple_Check(frame) ? PyTuple_GET_ITEM(frame, at + i) : frame;
+            Py_ssize_t size = PyBytes_GET_SIZE(own);
+            Py_ssize_t sent = fd < 0 ? 0 : attempt(fd, PyBytes_AS_STRING(own), size);
+            if (sent < size && leave(&left, some[i], own, sent))
                 goto failed;
         }
     }
