@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from realtime import native
 from realtime.cli.options import add_config, config_path, load_config, new_parser
 from realtime.config import load_functions, used_points, warnings
 
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args)
     points = used_points(load_functions(config), config)
     print(f"# {path or 'no file; defaults and environment'}: all right")
+    print(f"# parts in C: {'used' if native.used() else 'not used'}")
     for point, place in points.items():
         print(f"# hook {point}: {place}")
     print()

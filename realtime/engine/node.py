@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from realtime import native
 from realtime.adapters.broker.port import Placed
 from realtime.adapters.registry.port import NodeReport
 from realtime.core.live import LiveValue
@@ -68,7 +69,7 @@ class Node(Graph):
         self._tasks.spawn(self.rotation.run())
         self.people.start()
         self._tasks.spawn(self._every(self.parts.probe_s, self._probe))
-        log.info("node_started", node=self.id)
+        log.info("node_started", node=self.id, native=native.used())
 
     def play(self, play: Callable[[], Awaitable[None]]) -> None:
         """Run something of the assembly's (the demo) until the node closes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-PARTS = ("frames", "usual")
+PARTS = ("fanout", "frames", "usual")
 """The modules there are when everything was built."""
 
 PURE = os.environ.get("REALTIME_PURE", "") == "1"
