@@ -81,18 +81,22 @@ class Stage:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure by turns and print the table."""
-    turns, latencies = Turns(), dict[str, "array[float]"]()
     with ExitStack() as stack:
-        stages = _open(stack, options.subscribers)
-        for turn in range(options.turns + 1):
-            say(f"turn {turn} of {options.turns}")
-            names = list(stages)
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                cost, found = _ask(stages[name], name, options)
-                if turn:  # the first one warms up
-                    turns.add(name, us=cost)
-                    latencies.setdefault(name, array("d")).extend(found)
-    _print(turns, latencies, list(stages))
+        compare(_open(stack, options.subscribers), options)
+
+
+def compare(stages: Mapping[str, Stage], options: argparse.Namespace) -> None:
+    """Measure *stages* by turns and print the table."""
+    turns, latencies = Turns(), dict[str, "array[float]"]()
+    names = list(stages)
+    for turn in range(options.turns + 1):
+        say(f"turn {turn} of {options.turns}")
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            cost, found = _ask(stages[name], name, options)
+            if turn:  # the first one warms up
+                turns.add(name, us=cost)
+                latencies.setdefault(name, array("d")).extend(found)
+    _print(turns, latencies, names)
 
 
 def _open(stack: ExitStack, count: int) -> Mapping[str, Stage]:
@@ -100,9 +104,9 @@ def _open(stack: ExitStack, count: int) -> Mapping[str, Stage]:
     stages = {}
     bare = stack.enter_context(floor("fanout", count, FRAME_BYTES))
     if bare is not None:
-        stages[FLOOR] = _stage(stack, bare.pid, bare.port, BareAudience, count)
+        stages[FLOOR] = stage(stack, bare.pid, bare.port, BareAudience, count)
     layers = stack.enter_context(Child(serve_layers))
-    lower = _stage(stack, layers.pid, layers.answer(), LayerAudience, count)
+    lower = stage(stack, layers.pid, layers.answer(), LayerAudience, count)
     stages |= dict.fromkeys(WAYS, lower)
     kinds: dict[str, type[Audience]] = {
         "channel": ChannelAudience,
@@ -110,13 +114,14 @@ def _open(stack: ExitStack, count: int) -> Mapping[str, Stage]:
     }
     for name, kind in kinds.items():
         [node] = stack.enter_context(serving(CONFIG))
-        stages[name] = _stage(stack, pid_of(node), node.port, kind, count)
+        stages[name] = stage(stack, pid_of(node), node.port, kind, count)
     return stages
 
 
-def _stage(
+def stage(
     stack: ExitStack, pid: int, port: int, kind: type[Audience], count: int
 ) -> Stage:
+    """Return what serves at *port*, with an audience of *kind*."""
     audience = stack.enter_context(Child(attend, kind, port, count))
     audience.answer()
     return Stage(pid, audience)

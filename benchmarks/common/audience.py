@@ -105,6 +105,7 @@ class StampedAudience(Audience):
     """The frames say when they were due."""
 
     prefix: bytes
+    each = 1  # frames that one publishing brings to each
 
     def take(self, one: Socket, now: float) -> None:
         data = one.sock.recv(READ_BYTES)
@@ -116,7 +117,7 @@ class StampedAudience(Audience):
             self.frames += 1
 
     def complete(self, published: int) -> bool:
-        return self.frames == published * self.count
+        return self.frames == published * self.count * self.each
 
 
 class BareAudience(StampedAudience):

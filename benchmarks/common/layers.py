@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from multiprocessing.connection import Connection
 
+from realtime.clock import call_soon
 from realtime.engine.hub import Hub
 from realtime.engine.outbox import Outbox
 from realtime.engine.socket import Socket
@@ -59,7 +60,7 @@ class _Peer(RecordingPeer):
 
 def serve_layers(pipe: Connection) -> None:
     """Serve in a process of its own; tells its port first."""
-    hub, sockets = Hub(), list[Socket]()
+    hub, sockets = Hub(soon=call_soon), list[Socket]()
     host = SimpleHost(
         lambda subprotocol, remote: _Peer(hub, sockets),
         limits=LimitSettings(hello_timeout_s=60, connect_rate=0),
