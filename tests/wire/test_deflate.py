@@ -7,7 +7,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.wire.deflate import (
@@ -23,6 +23,7 @@ HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")
 """The example of RFC 7692, 7.2.3.1."""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3000), st.integers(1, 40))
 def test_what_is_deflated_is_inflated_to_the_same(part: bytes, times: int) -> None:
     """Any message comes back, with another implementation's help or by our own."""

@@ -258,7 +258,7 @@ def read_by_a_client(data: bytes, window_bits: int = 12) -> bytes:
     return bytes(frame.data)
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.text(max_size=40), max_size=20), st.integers(1, 90))
 @pytest.mark.parametrize("key", DEFLATE_KEYS)
 def test_a_compressed_push_is_the_plain_one_to_its_reader(

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
@@ -262,6 +262,7 @@ def by_the_library(message: bytes, opcode: Opcode, cuts: Sequence[int]) -> bytes
     return data
 
 
+@settings(deadline=None)
 @given(st.lists(messages, min_size=1, max_size=4), st.data())
 def test_any_message_comes_back_in_whatever_pieces_it_comes(
     sent: list[bytes], draw: st.DataObject
@@ -289,6 +290,7 @@ frames = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(frames, max_size=6).map(b"".join), st.integers(1, 50))
 def test_the_lean_way_agrees_with_the_strict_one_on_everything(
     data: bytes, step: int
@@ -304,6 +306,7 @@ def test_the_lean_way_agrees_with_the_strict_one_on_everything(
     assert (lean.failure and lean.failure[0]) == (strict.failure and strict.failure[0])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200).map(lambda data: b"\xc1" + data), st.integers(1, 30))
 def test_any_bytes_give_events_or_a_failure_and_no_exception(
     data: bytes, step: int
