@@ -21,6 +21,10 @@ GROWTH_BYTES = 64 * 1024  # by which the tail grows on its own, beyond what was 
 MAX_PAGES = 8  # from further back; each is at most one reply
 
 
+_NONE: deque[Publication] = deque(maxlen=0)
+"""Stands for all that are empty; nothing is ever added to it."""
+
+
 class Run:
     """
     Publications without a hole: those after offset *low*, up to ``high``. Offsets in
@@ -32,7 +36,9 @@ class Run:
 
     def __init__(self, low: int, publications: Iterable[Publication] = ()) -> None:
         self.low = low
-        self.publications = deque(publications)
+        # Empty nearly always and nearly everywhere: an empty deque has 760 bytes.
+        found = tuple(publications)
+        self.publications = deque(found) if found else _NONE
         self.cost = sum(map(cost_of, self.publications))
 
     @property
@@ -42,12 +48,16 @@ class Run:
 
     def append(self, publication: Publication) -> None:
         """Add the one after ``high``."""
+        if self.publications is _NONE:
+            self.publications = deque()
         self.publications.append(publication)
         self.cost += cost_of(publication)
 
     def prepend(self, older: Run) -> None:
         """Add what *older*, which reaches at least to ``low``, has before it."""
         before = list(islice(older.publications, older.index_after(self.low)))
+        if before and self.publications is _NONE:
+            self.publications = deque()
         self.publications.extendleft(reversed(before))
         self.cost += sum(map(cost_of, before))
         self.low = older.low
