@@ -4,7 +4,8 @@ Question: what does one of each thing cost that `realtime bench simulate` counts
 Method: whatever the other benchmarks do not tell. Of a node joined by Redis: 1,000
 clients come (token, hello, one subscribe to a channel of their own), answer pings
 for a while, go; 1,000 ask to come and are refused because the node is full; 2,000
-messages come by Redis for one subscriber, in tens. Counted is the processor time of the
+messages come by Redis for one subscriber, in tens, and 2,000 changes of a cell that one
+watches (cadence 5 s, so hardly any is pushed). Counted is the processor time of the
 node's process, user and system, without that of the idle node. Of Redis (Valkey, no
 append-only file): the real adapters do each operation 2,000 times, twenty at a time;
 what belongs to one device, cell, listener or channel is the difference between 64 (or
@@ -12,10 +13,11 @@ what belongs to one device, cell, listener or channel is the difference between 
 2,000 of them open.
 
 Finding (2026-11-23, two cores shared with seven others at work, Python 3.11, Valkey
-9.1): connect 519 us, disconnect 160, ping and pong 35, a message from Redis with its
-frame 87; Redis: commit 61 us, a device in it 4.4, a cell 3.0, a watched one 5.5
-more, a copy of a message for one more node 1.1, a publication 4.0, with a history 63,
-reading one 72, hello 17; the kernel 3.1 KiB a socket.
+9.1): connect 620 us, disconnect 177, refusal 229, ping and pong 35, a message from
+Redis with its frame 83, a change of a cell 105; Redis: commit 66 us, a device in it
+5.3, a cell 2.5, a watched one 2.8 more, a copy of a message for one more node 0.6 to
+1.1, a publication 3.9, with a history 59, reading one 56, hello 15; the kernel 3.0 KiB
+a socket. With the machine busier still, all of it was up to a third dearer.
 
     python benchmarks/unit_costs.py [--times 2000] [--turns 3] [--costs FILE]
     realtime bench simulate --costs FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from multiprocessing.connection import Connection
 
 import redis
 
+from common.redis_costs import change
 from realtime.adapters.broker.wire import encode_publication
 from realtime.adapters.redis.keys import broker_channel
 from realtime.bench.children import Child, answer_with
@@ -45,6 +47,12 @@ HEARD = "bench:heard"
 DATA = JSONText(b'{"text":"%s"}' % (b"x" * 90))
 SETTLE_S = 1.0
 WARM = 50
+COUNTER = """
+[counters.likes]
+event = "like"
+by = ["post"]
+cadence = "5s"
+"""
 
 
 class Crowd:
@@ -102,9 +110,9 @@ class Crowd:
                 one.sock.close()
         return refused
 
-    def listen(self) -> int:
+    def listen(self, channel: str) -> int:
         """Subscribe to the channel that is published on."""
-        steps = [hello(token=token("listener")), subscribe(HEARD)]
+        steps = [hello(token=token("listener")), subscribe(channel)]
         self._held = open_sessions(self._port, 1, lambda number: steps)
         return 1
 
@@ -133,12 +141,20 @@ def measure_node(count: int, messages: int, turns: int) -> Mapping[str, float]:
         with _joined("") as (pid, child, valkey):
             _connections(found, pid, child, count)
             _messages(found, pid, child, valkey, messages)
+        with _joined(COUNTER) as (pid, child, valkey):
+            child.ask("listen", "live:likes;post=cell-0;window=total")
+            us = _spent(pid, lambda: _change(valkey.url, messages), 0.0)
+            found.add("node", value_us=us / messages)
         with _joined(f"max_connections = {WARM}") as (pid, child, _):
             child.ask("open", WARM, SILENCE_S)  # it is full now
             us = _spent(pid, lambda: _all_refused(child, count), 0.0)
             found.add("node", refuse_us=us / count)
     found.add("node", socket_kib=socket_kib(count))
     return found.medians("node")
+
+
+def _change(url: str, times: int) -> None:
+    asyncio.run(change(url, "realtime", "cell", times))
 
 
 def _all_refused(child: Child, count: int) -> None:
@@ -185,7 +201,7 @@ def _messages(
     found: Turns, pid: int, child: Child, valkey: ValkeyServer, count: int
 ) -> None:
     """What a message from Redis for one subscriber costs, its frame included."""
-    child.ask("listen")
+    child.ask("listen", HEARD)
     name = broker_channel("realtime", Channel(HEARD))
     data = encode_publication(Publication(Channel(HEARD), DATA))
     with redis.Redis(HOST, valkey.port) as client:

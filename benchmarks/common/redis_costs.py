@@ -47,12 +47,12 @@ Operation = Callable[[int], Awaitable[object]]
 class Node:
     """What one node has open."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, prefix: str = PREFIX) -> None:
         self.link = RedisLink(RedisSettings(url, timeout_s=30.0))
-        self.pubsub = PubSub(self.link, PREFIX)
-        self.broker = RedisBroker(self.link, self.pubsub, PREFIX)
+        self.pubsub = PubSub(self.link, prefix)
+        self.broker = RedisBroker(self.link, self.pubsub, prefix)
         self.ledger = RedisLedger(
-            self.link, self.pubsub, COUNTERS, LedgerSettings(), PREFIX
+            self.link, self.pubsub, COUNTERS, LedgerSettings(), prefix
         )
 
     async def start(self) -> None:
@@ -64,6 +64,18 @@ class Node:
         """Disconnect."""
         await self.pubsub.aclose()
         await self.link.aclose()
+
+
+async def change(url: str, prefix: str, cell: str, times: int) -> None:
+    """Commit *times* to one cell of ``likes``, as another node would, in tens."""
+    node = Node(url, prefix)
+    await node.start()
+    commit = _commit(node, 1, 1, 0, cell)
+    for number in range(times):
+        await commit(number)
+        if number % 10 == 9:
+            await asyncio.sleep(0.005)
+    await node.aclose()
 
 
 def measure_redis(times: int, turns: int) -> Mapping[str, float]:

@@ -32,7 +32,8 @@ class Costs:
     # Processor time of a node.
     frame_lone_us: float  # a frame to one subscriber, in a write of its own
     frame_joined_us: float  # the same when eight leave in one write
-    publication_us: float  # taking one message from the broker, encoding it once
+    publication_us: float  # taking one publication from Redis, encoding it once
+    value_us: float  # taking one change of a watched cell from Redis
     connect_us: float  # accept, upgrade, token, hello, one subscribe
     disconnect_us: float
     refuse_us: float  # accept, read the request, answer 503

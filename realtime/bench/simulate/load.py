@@ -104,10 +104,9 @@ def _node_works(
     pings = moment.connections * part / traffic.keepalive_s
     connects = moment.connects_per_s * part
     disconnects = moment.disconnects_per_s * part
-    taken = sum(flow.copies_per_s for flow in flows) / fleet.nodes
     return {
         "frames": [_sends(model, flow) for flow in flows],
-        "messages": [Work(taken, costs.publication_us * speed)],
+        "messages": [_takes(model, flow) for flow in flows],
         "events": [Work(commits.frames * part, batch_s)],
         "keepalive": [Work(pings, costs.ping_us * speed)],
         "connects": [
@@ -116,6 +115,14 @@ def _node_works(
         ],
         "idle": [Work(1000.0, costs.node_idle_us / 1000.0 * speed)],
     }
+
+
+def _takes(model: Model, flow: Flow) -> Work:
+    """Return the taking of one audience's messages from Redis."""
+    live = flow.audience.kind is Kind.LIVE
+    one_us = model.costs.value_us if live else model.costs.publication_us
+    per_s = flow.copies_per_s / model.fleet.nodes
+    return Work(per_s, one_us * US / model.fleet.cores)
 
 
 def _sends(model: Model, flow: Flow) -> Work:
