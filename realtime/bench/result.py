@@ -167,7 +167,8 @@ def command_line(argv: Sequence[str] | None = None) -> str:
     """Return how this program was called, without its secrets."""
     words = list(sys.argv if argv is None else argv)
     if words:
-        words[0] = Path(words[0]).name
+        name = Path(words[0]).name
+        words[0] = "realtime" if name == "__main__.py" else name
     hidden = []
     for at, word in enumerate(words):
         option, equals, _ = word.partition("=")

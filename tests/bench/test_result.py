@@ -96,6 +96,11 @@ def test_the_command_is_kept_without_its_secrets() -> None:
     assert command_line(argv) == "realtime bench fanout --token ... --secret=..."
 
 
+def test_the_command_is_what_one_can_type() -> None:
+    """Also when the package was called by its name."""
+    assert command_line(["/x/realtime/__main__.py", "bench"]) == "realtime bench"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
