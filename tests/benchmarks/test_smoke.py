@@ -80,6 +80,7 @@ ROWS = {
         "socket_kib",
         "value_us",
     ],
+    "watched": ["1 x 0", "1 x 200", "1 x 400", "2 x 0", "2 x 200", "2 x 400"],
 }
 
 OTHERS = set(SCENARIOS) - set(ROWS)
