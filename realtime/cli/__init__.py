@@ -2,7 +2,8 @@
 The command line: ``realtime COMMAND``.
 
 Each command is a module with ``add_parser(subparsers)``, which describes its arguments
-and sets ``run`` as what to run, and ``run(args)``, which returns the exit code.
+and sets ``run`` as what to run, and ``run(args)``, which returns the exit code. Only
+the module of the command that is run is imported: all of them together take a second.
 """
 
 from __future__ import annotations
@@ -10,31 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
 
 from realtime import __version__
-from realtime.cli import (
-    bench,
-    block,
-    blocks,
-    channels,
-    check,
-    connections,
-    disconnect,
-    history,
-    nodes,
-    presence,
-    publish,
-    replay,
-    revoke,
-    serve,
-    token,
-    track,
-    unblock,
-    unsubscribe,
-    watch,
-)
 from realtime.errors import ConfigError, RealtimeError
 
 EXIT_OK = 0
@@ -69,32 +50,36 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-COMMANDS: tuple[Command, ...] = (
-    serve,
-    check,
-    token,
-    bench,
-    track,
-    publish,
-    history,
-    presence,
-    watch,
-    replay,
-    nodes,
-    channels,
-    connections,
-    disconnect,
-    unsubscribe,
-    block,
-    unblock,
-    blocks,
-    revoke,
-)
+COMMANDS: Mapping[str, str] = {
+    "serve": "run the server",
+    "check": "validate the configuration",
+    "token": "make a token",
+    "bench": "load a server and measure it",
+    "track": "send an event",
+    "publish": "publish a message",
+    "history": "print or remove a history",
+    "presence": "who is on a channel",
+    "watch": "watch counters and channels",
+    "replay": "send the events of a file",
+    "nodes": "list processes and their load",
+    "channels": "list channels with subscribers",
+    "connections": "list a user's connections",
+    "disconnect": "close connections",
+    "unsubscribe": "end subscriptions",
+    "block": "keep a user away for a time",
+    "unblock": "let a user come back",
+    "blocks": "list blocks and revocations",
+    "revoke": "refuse tokens of the past",
+}
+"""By name: what it does, as its own ``add_parser`` says. The module has the name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that *argv* (by default the process's) names."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    named = next((word for word in words if not word.startswith("-")), "")
+    described = {named} & COMMANDS.keys()
+    args = new_parser(described).parse_args(words)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -126,7 +111,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         self._action_max_length = max(self._action_max_length, len("unsubscribe") + 4)
 
 
-def _parser() -> argparse.ArgumentParser:
+def new_parser(described: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser; of commands that are not *described* it knows the names."""
     parser = argparse.ArgumentParser(
         prog="realtime",
         description="A real-time push server: events up, live counters and messages "
@@ -140,6 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True
     )
-    for command in COMMANDS:
-        command.add_parser(subparsers)
+    for name, summary in COMMANDS.items():
+        if name in described:
+            command = cast(Command, import_module(f"{__name__}.{name}"))
+            command.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
     return parser

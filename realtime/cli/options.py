@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from realtime.config import Config, find_file, load
+if TYPE_CHECKING:
+    from realtime.config import Config
+
+# The configuration knows all of the server, which takes most of a second to import: who
+# only talks to one need not wait for that.
 
 
 def new_parser(
@@ -34,6 +38,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def config_path(args: argparse.Namespace) -> str | None:
     """Return the path of the configuration file that *args* mean, if there is one."""
+    from realtime.config import find_file
+
     return find_file(args.config, os.environ)
 
 
@@ -44,4 +50,6 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         ConfigError: If it is wrong.
     """
+    from realtime.config import load
+
     return load(config_path(args), os.environ, {})

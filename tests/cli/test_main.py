@@ -25,11 +25,6 @@ def run(*args: str, **kwargs) -> subprocess.CompletedProcess[str]:
     )
 
 
-def names() -> list[str]:
-    """The commands there are."""
-    return [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
-
-
 def test_the_version_is_told():
     """On standard output, with exit code 0."""
     told = run("--version")
@@ -43,11 +38,11 @@ def test_help_names_every_command_and_shows_examples(capsys):
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "examples:" in text
-    for name in names():
+    for name in cli.COMMANDS:
         assert f"\n    {name} " in text
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_teaches_by_examples(name, capsys):
     """Its help ends with command lines that can be copied."""
     with pytest.raises(SystemExit) as caught:
@@ -55,6 +50,31 @@ def test_every_command_teaches_by_examples(name, capsys):
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert f"realtime {name}" in text.partition("examples:")[2]
+
+
+def test_a_command_is_told_alike_by_itself_and_among_all(capsys):
+    """What `realtime --help` knows without its module is what the module says."""
+    told = cli.new_parser(()).format_help()
+    assert told == cli.new_parser().format_help()
+    assert all(f" {summary}" in told for summary in cli.COMMANDS.values())
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["token", "--help"], ["nodes", "--help"]]
+)
+def test_only_the_command_that_is_run_is_imported(words):
+    """Most of the server's modules take a second together."""
+    script = (
+        "import sys; from realtime import cli\n"
+        f"try: cli.main({words!r})\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    imported = set(told.stderr.split())
+    assert not imported & {"realtime.app", "realtime.cli.serve", "uvicorn"}
 
 
 def test_wrong_arguments_end_with_code_2(capsys):
@@ -94,7 +114,8 @@ def test_what_goes_wrong_is_a_line_and_an_exit_code(
         def run(args: argparse.Namespace) -> int:
             raise raised
 
-    monkeypatch.setattr(cli, "COMMANDS", (Failing,))
+    monkeypatch.setattr(cli, "COMMANDS", {"fail": ""})
+    monkeypatch.setitem(sys.modules, "realtime.cli.fail", Failing)
     assert cli.main(["fail"]) == code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", told)

@@ -63,7 +63,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command."""
     [actions] = [
         action
-        for action in cli._parser()._actions
+        for action in cli.new_parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     ]
     return dict(actions.choices)

@@ -98,7 +98,7 @@ def test_every_configuration_is_valid(block: Block, tmp_path: Path) -> None:
 )
 def test_every_command_is_understood(page: str, arguments: list[str]) -> None:
     """Its options exist and have values that they take."""
-    cli._parser().parse_args(arguments)
+    cli.new_parser().parse_args(arguments)
     if arguments[0] == "bench" and arguments[1] in SCENARIOS:
         parser_of(arguments[1]).parse_args(arguments[2:])
 
