@@ -10,10 +10,6 @@ Many WebSocket clients in one process: raw sockets that never block, and one sel
 Nothing here waits, and nothing is done behind the caller's back but what belongs to a
 WebSocket: the handshake, the greeting, answers to pings, the closing. The listener is
 told everything else with the time at which it was read.
-
-Source addresses: a client has some 28,000 ports for one target. Where the target is on
-the loopback interface, every further 20,000 connections come from another 127.0.0.x;
-beyond that, more machines are needed (or more addresses of the target).
 """
 
 from __future__ import annotations
@@ -32,13 +28,12 @@ from typing import Protocol
 
 from realtime.bench import frames
 from realtime.bench.dialects.port import OTHER, Dialect, Ping, Said, Welcome
+from realtime.bench.sources import bind_source, bind_spare
 from realtime.bench.target import Endpoint, Target
 
-PER_SOURCE = 20_000
 READ_BYTES = 1 << 18
 MAX_HEAD_BYTES = 16_384
 _FIN = 0x80
-_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python has no name for it before 3.13
 _AGAIN = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 clock = time.monotonic
@@ -190,11 +185,7 @@ class Clients:
         self._selector.register(
             sock, selectors.EVENT_WRITE | selectors.EVENT_READ, client
         )
-        try:
-            _bind(sock, address, client.number)
-            code = sock.connect_ex((address, endpoint.port))
-        except OSError as exc:
-            code = exc.errno or errno.EIO
+        code = _connect(sock, (address, endpoint.port), client.number)
         if code not in (0, errno.EINPROGRESS):
             self._end(client, End("unreachable", reason=_words(OSError(code))))
 
@@ -434,12 +425,16 @@ class Clients:
         self._listener.ended(client, end, clock())
 
 
-def _bind(sock: socket.socket, address: str, number: int) -> None:
-    if not address.startswith("127.") or number < PER_SOURCE:
-        return
-    with suppress(OSError):  # only saves ports; elsewhere than on Linux unknown
-        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((f"127.0.0.{1 + number // PER_SOURCE}", 0))
+def _connect(sock: socket.socket, address: tuple[str, int], number: int) -> int:
+    """Begin to connect; return the system's number for how that went."""
+    try:
+        bind_source(sock, address[0], number)
+        code = sock.connect_ex(address)
+        if code == errno.EADDRNOTAVAIL and bind_spare(sock, address[0], number):
+            code = sock.connect_ex(address)
+    except OSError as exc:
+        return exc.errno or errno.EIO
+    return code
 
 
 def _refusal(head: bytes, body: bytes) -> End:

@@ -17,7 +17,7 @@ from realtime.bench.result import Result, Series
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#65a30d")
 WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 72, 16, 40, 48
+LEFT, RIGHT, TOP, BOTTOM = 72, 32, 40, 48
 
 Point = tuple[float, float]
 
@@ -107,7 +107,8 @@ def _draw_png(result: Result, charts: dict[str, list[Series]], path: str) -> Non
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; margin: 2rem auto;
        max-width: 60rem; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 }
+table { border-collapse: collapse; display: block; font-size: 13px; margin: 1rem 0;
+        overflow-x: auto }
 th, td { padding: .2rem .8rem .2rem 0; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 th { border-bottom: 1px solid #9ca3af }

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from realtime.bench.frames import JSON_V1, message, take_payloads, upgrade_request
+from realtime.bench.sources import bind_source
 
 HOST = "127.0.0.1"
-PER_SOURCE = 20_000  # connections from one source address; there are 28,000 ports
 BATCH = 50  # connections that are opened at a time
 READ_BYTES = 65536
 SILENCE_S = 1800  # that the server grants: none of the clients here answers pings
@@ -55,8 +55,10 @@ class Socket:
 
 def connect(port: int, number: int = 0) -> Socket:
     """Connect from an address of loopback that has ports left."""
-    source = f"127.0.0.{1 + number // PER_SOURCE}"
-    sock = socket.create_connection((HOST, port), PATIENCE_S, (source, 0))
+    sock = socket.socket()
+    sock.settimeout(PATIENCE_S)
+    bind_source(sock, HOST, number)
+    sock.connect((HOST, port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return Socket(sock, number)
 
