@@ -28,7 +28,10 @@ def _configure(layer: str, redis: str) -> None:
     import django
     from django.conf import settings
 
-    config: dict[str, Any] = {"hosts": [redis], "capacity": CAPACITY}
+    # The defaults of redis-py 8 are too small for what waits here for ever: a receiver
+    # for the process, and a connection of the pool for each consumer that subscribes.
+    host = {"address": redis, "socket_timeout": None, "max_connections": CAPACITY}
+    config: dict[str, Any] = {"hosts": [host], "capacity": CAPACITY}
     settings.configure(
         INSTALLED_APPS=["channels"],
         CHANNEL_LAYERS={"default": {"BACKEND": layer, "CONFIG": config}},
