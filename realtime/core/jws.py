@@ -13,8 +13,9 @@ from binascii import a2b_base64
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
@@ -22,6 +23,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from realtime.core.keys import Algorithm, Key
 from realtime.errors import RealtimeError
 from realtime.types import hot_value
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 MAX_TOKEN_CHARS = 32 * 1024
 
@@ -32,6 +36,10 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]*)")
 _PLAIN = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 _LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+
+_BLOCK_BYTES = 64  # of SHA-256
+_INSIDE = bytes(byte ^ 0x36 for byte in range(256))
+_OUTSIDE = bytes(byte ^ 0x5C for byte in range(256))
 
 _MAX_KNOWN_BYTES = 128  # a header that is longer is nobody's usual one
 
@@ -105,11 +113,30 @@ class Signed:
         """Whether *key*, which must be of the token's algorithm, has signed it."""
         assert key.algorithm is self.algorithm
         if type(key.material) is bytes:
-            # Hot: once per hello (benchmarks/connect.py).
-            expected = hmac.digest(key.material, self.signed, "sha256")
+            expected = _sign(key.material, self.signed)
             return hmac.compare_digest(expected, self.signature)
         verifier = _VERIFIERS[key.algorithm]
         return bool(verifier.verify(self.signed, key.material, self.signature))
+
+
+def _sign(secret: bytes, message: bytes) -> bytes:
+    """Return the HMAC of *message* by SHA-256 (RFC 2104)."""
+    # Hot: once per hello. OpenSSL looks the algorithm up at each call, unless a hash
+    # that has begun is copied: 1.1 us then, not 2.4 (and not 10, after other work).
+    begun_inside, begun_outside = _begun(secret)
+    inside, outside = begun_inside.copy(), begun_outside.copy()
+    inside.update(message)
+    outside.update(inside.digest())
+    return outside.digest()
+
+
+@lru_cache(maxsize=4)
+def _begun(secret: bytes) -> tuple[Hash, Hash]:
+    """Return what both hashes begin with, for each of the few secrets of a server."""
+    if len(secret) > _BLOCK_BYTES:
+        secret = sha256(secret).digest()
+    block = secret.ljust(_BLOCK_BYTES, b"\0")
+    return sha256(block.translate(_INSIDE)), sha256(block.translate(_OUTSIDE))
 
 
 def _decode(segment: bytes) -> bytes:

@@ -71,6 +71,9 @@ _FIELDS: Mapping[type[Reply | _Part], tuple[tuple[str, object], ...]] = {
 }
 
 
+_SCALARS = frozenset({int, str, float, bool})  # what most fields are; others derive
+
+
 def from_reply(message: Reply, embed: Embed) -> dict[str, object]:
     """Return *message* as a plain object; *embed* stands in for JSON text within it."""
     if type(message) is Ack and not message.rejected:
@@ -84,6 +87,9 @@ def _plain(message: Reply | _Part, embed: Embed) -> dict[str, object]:
     for name, default in _FIELDS[type(message)]:
         value: object = getattr(message, name)
         if value is default:  # None, () and False are the same object everywhere
+            continue
+        if type(value) in _SCALARS:
+            plain[name] = value
             continue
         match value:
             case int() | str() | float():

@@ -89,6 +89,14 @@ def test_other_characters_are_refused(change):
         assert problem(text) == "token: it is no JSON Web Token of three parts"
 
 
+@given(st.binary(min_size=32, max_size=200), st.binary(max_size=300))
+def test_a_signature_is_what_hmac_makes(secret, payload):
+    """Secrets shorter and longer than a block of the hash, and any message."""
+    text = jwt.PyJWS().encode(payload, secret, "HS256")
+    assert Signed.read(text).is_by(Key(Algorithm.HS256, secret))
+    assert not Signed.read(text).is_by(Key(Algorithm.HS256, secret + b"x"))
+
+
 @given(st.text(ALPHABET, min_size=1, max_size=9), st.sampled_from(["payload", "sign"]))
 def test_every_part_is_base64url_to_the_letter(segment, part):
     """It is what encoding its bytes gives, or it is refused."""
