@@ -41,6 +41,8 @@ ROWS = {
     ],
     "deflate": ["plain", "compressed", "websockets plain", "websockets"],
     "fanout": ["C send", "socket", "hub", "hub_latest", "channel", "live"],
+    "joined": ["C send", "hub", "broadcast", "live"],
+    "spread": ["C send", "channel"],
     "idle_memory": ["websockets", "live channels", "own channels"],
     "ingest": [
         "C echo",
