@@ -273,7 +273,7 @@ PEERS: tuple[Peer, ...] = (
         variant="core",
     ),
     _python(
-        "Channels (core layer, Daphne)",
+        "Channels (core layer) on Daphne",
         "django_channels",
         "daphne",
         Channels,

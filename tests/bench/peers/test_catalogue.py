@@ -52,6 +52,12 @@ def test_ours_is_there_whoever_is_chosen() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", sorted({peer.name for peer in PEERS}))
+def test_everybody_can_be_chosen(name: str) -> None:
+    """No name has a comma, which stands between names."""
+    assert {peer.name for peer in _chosen(name)} == {name, OURS}
+
+
 def test_unknown_names_are_refused() -> None:
     """The sentence says which, and which there are."""
     with pytest.raises(BenchError, match=r"there is no 'pusher'; there are .*picows"):
