@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import expm1, log1p
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +50,6 @@ class Fleet:
         Return how many nodes have one of *members* connections that are spread at
         random: how many copies of a message Redis sends.
         """
-        return self.nodes * (1 - float((1 - 1 / self.nodes) ** members))
+        if self.nodes == 1:
+            return min(members, 1.0)
+        return -self.nodes * expm1(members * log1p(-1 / self.nodes))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp
+from math import expm1, log1p
 
 from realtime.bench.simulate.fleet import Fleet
 from realtime.bench.simulate.traffic import Audience, Kind, Traffic
@@ -92,8 +92,9 @@ def distinct(places: float, things: float) -> float:
     """Return how many of *places* get at least one of *things* thrown at random."""
     if places <= 1:
         # Less than one thing on average: whether there is any (Poisson).
-        return 1 - exp(-things)
-    return places * (1 - float((1 - 1 / places) ** things))
+        return -expm1(-things)
+    # Not 1 - (1 - 1 / places) ** things: of few things, no digits would be left.
+    return -places * expm1(things * log1p(-1 / places))
 
 
 def flows_of(traffic: Traffic, fleet: Fleet, moment: Moment) -> Iterator[Flow]:

@@ -46,7 +46,7 @@ def most_within(times: Sequence[float], window_s: float) -> int:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(door=DOORS, clients=CLIENTS, count=st.integers(1, 400), over=st.floats(0, 30))
 def test_everybody_comes_back_once(
     door: Door, clients: Clients, count: int, over: float
@@ -61,7 +61,7 @@ def test_everybody_comes_back_once(
     assert len(course.attempts_at) == outcomes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(door=DOORS, clients=CLIENTS, count=st.integers(1, 400))
 def test_a_crowd_never_passes_the_rate(
     door: Door, clients: Clients, count: int
@@ -76,7 +76,7 @@ def test_a_crowd_never_passes_the_rate(
         assert most_within(course.entered_at, window_s) <= most
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(door=DOORS, clients=CLIENTS, count=st.integers(1, 400))
 def test_the_queue_is_bounded_and_never_negative(
     door: Door, clients: Clients, count: int

@@ -33,7 +33,7 @@ def test_more_of_everything_is_never_less_load(
     connections: int, more: float, nodes: int, masters: int
 ) -> None:
     """
-    Of no resource, whether more are there or more come in; every share is above nothing.
+    Of no resource, whether more are there or more come in; no share is below nothing.
 
     (Both at once may be less: who comes into a fuller room reads nothing from Redis.)
     """

@@ -20,7 +20,7 @@ from tests.bench.simulate.support import COSTS, model
 CLIENTS = Clients()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(connections=st.integers(1, 2_000_000), seed=st.integers(0, 100))
 def test_in_a_day_nobody_is_lost(connections: int, seed: int) -> None:
     """Who is there in a minute was there before or came, and did not go."""

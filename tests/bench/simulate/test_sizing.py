@@ -17,7 +17,7 @@ from tests.bench.simulate.support import COSTS, model
 TARGET = Target()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1_000, 300_000))
 def test_a_fleet_that_is_found_keeps_the_target(connections: int) -> None:
     """Of every resource, also when a machine is gone."""
