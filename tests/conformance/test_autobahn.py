@@ -88,9 +88,12 @@ def test_large_and_many_messages_come_back_whole() -> None:
 
 # Autobahn's cases leave the files open that they take their messages from.
 careless = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+# 18,000 messages of up to 128 KiB: a minute, or many on a machine that is busy.
+patient = pytest.mark.timeout(1200)
 
 
 @careless
+@patient
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 6))
 def test_compressed_messages_of_all_kinds_come_back(number: int) -> None:
@@ -99,6 +102,7 @@ def test_compressed_messages_of_all_kinds_come_back(number: int) -> None:
 
 
 @careless
+@patient
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 8))
 def test_compression_is_agreed_on_whatever_is_offered(number: int) -> None:
