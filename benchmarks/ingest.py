@@ -18,14 +18,25 @@ The rows in memory are compared with `C echo`, those with Redis with `redis-py`,
 by the time of all processes together. Latencies are from when an event was due to the
 acknowledgement, at 2,000 events a second from all devices in turn.
 
-Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23), us per event:
+Each node runs twice: with the parts in C (native) and with their twins in Python (pure).
 
-    C echo 14.4      memory: single 64.8 (4.5 times the floor), batches 16.3 (1.1)
-    redis-py 30.9    Redis: single 83.6, of which Redis 12.9 (2.7 times the floor),
-                     batches 16.3, of which Redis 2.2 (0.53)
+Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23), us per event; 500
+devices, 8 frames, medians of 4 turns, while other programs kept both cores busy (load
+12, which favours the floor):
 
-That is 15,400 single events and 61,500 in batches a second and core in memory, 12,000
-and 61,300 with Redis. Acknowledgements: p50 53 to 64 ms, p99 102 to 112.
+    C echo 12.9      memory: single 34.3 native (2.7 times the floor), 48.0 pure;
+                     batches 2.8 native (0.2), 8.4 pure
+    redis-py 29.0    Redis: batches 3.2 native, node and Redis together (0.11)
+
+What a single event was made of before this way (68 us, profile by py-spy --native):
+18 % system calls; 41 % from bytes to the queue, of which judging and counting 17 and
+messages that became objects 15; 46 % commit and acknowledgement, of which adding cell
+by cell 21 and encoding and writing the answer 16. Now (perf, cpu-clock) the kernel has
+45 %, uvloop 6, JSON and the parts in C 4, and Python 43, half of which is the
+interpreter's own loop; a message costs it 4.7 us until it is queued, 2.7 from the
+commit to the acknowledgement where nothing drives it out of the caches, and about twice
+that between two system calls. So all acknowledgements are made first, and sent then:
+that alone took 36 us to 30 (1,000 devices, by turns).
 
     python benchmarks/ingest.py [--devices 1000] [--frames 10] [--turns 5]
 
@@ -36,9 +47,10 @@ of `realtime bench ingest` (see its --help).
 from __future__ import annotations
 
 import argparse
+import os
 from array import array
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -67,6 +79,7 @@ WATCHED = 10
 PIPELINED_EVENTS = 100
 
 ECHO, DIRECT = "C echo", "redis-py"
+NATIVE, PURE = "native", "pure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +113,52 @@ def measure(options: argparse.Namespace) -> None:
 
 def _open(stack: ExitStack, count: int) -> Mapping[str, Stage]:
     """Start everything."""
-    stages = {}
+    stages: dict[str, Stage] = {}
     bare = stack.enter_context(floor("echo", FRAME_BYTES, ECHO_BYTES))
     if bare is not None:
         devices = stack.enter_context(Child(track, EchoDevices, bare.port, count, 1))
         devices.answer()
         stages[ECHO] = Stage(devices, bare.pid)
-    stages["memory, single"] = _node(stack, count, 1)
-    stages["memory, batches"] = _node(stack, count, BATCH)
-    valkey = stack.enter_context(ValkeyServer())
-    direct = stack.enter_context(Child(write_directly, valkey.port))
-    stages[DIRECT] = Stage(direct, direct.pid, valkey.pid, DIRECT)
-    stages["Redis, single"] = _node(
-        stack, count, 1, stack.enter_context(ValkeyServer())
-    )
-    stages["Redis, batches"] = _node(
-        stack, count, BATCH, stack.enter_context(ValkeyServer())
-    )
+    _add_nodes(stack, count, stages)
     return stages
 
 
+def _add_nodes(stack: ExitStack, count: int, stages: dict[str, Stage]) -> None:
+    """Start the nodes, with the parts in C and without, and what writes directly."""
+    for kind in NATIVE, PURE:
+        stages[f"memory, single, {kind}"] = _node(stack, count, 1, kind)
+        stages[f"memory, batches, {kind}"] = _node(stack, count, BATCH, kind)
+    direct_to = stack.enter_context(ValkeyServer())
+    direct = stack.enter_context(Child(write_directly, direct_to.port))
+    stages[DIRECT] = Stage(direct, direct.pid, direct_to.pid, DIRECT)
+    for kind in NATIVE, PURE:
+        for name, batch in ("single", 1), ("batches", BATCH):
+            valkey = stack.enter_context(ValkeyServer())
+            stages[f"Redis, {name}, {kind}"] = _node(stack, count, batch, kind, valkey)
+
+
+@contextmanager
+def _environment(kind: str) -> Iterator[None]:
+    """Let processes that are started meanwhile use the parts in C, or not."""
+    before = os.environ.get("REALTIME_PURE", "")
+    os.environ["REALTIME_PURE"] = "1" if kind == PURE else ""
+    try:
+        yield
+    finally:
+        os.environ["REALTIME_PURE"] = before
+
+
 def _node(
-    stack: ExitStack, count: int, batch: int, valkey: ValkeyServer | None = None
+    stack: ExitStack,
+    count: int,
+    batch: int,
+    kind: str,
+    valkey: ValkeyServer | None = None,
 ) -> Stage:
     """Start a node with its devices and watchers."""
     url = valkey.url if valkey else None
-    [node] = stack.enter_context(serving(CONFIG, redis=url))
+    with _environment(kind):
+        [node] = stack.enter_context(serving(CONFIG, redis=url))
     channels = [f"live:likes;post={post};window=total" for post in range(WATCHED)]
     watchers = stack.enter_context(Child(watch, node.port, channels))
     watchers.answer()
