@@ -18,7 +18,8 @@ The rows in memory are compared with `C echo`, those with Redis with `redis-py`,
 by the time of all processes together. Latencies are from when an event was due to the
 acknowledgement, at 2,000 events a second from all devices in turn.
 
-Each node runs twice: with the parts in C (native) and with their twins in Python (pure).
+Each node runs twice: with the parts in C (native), and with their twins in Python
+(pure).
 
 Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23), us per event; 500
 devices, 8 frames, medians of 4 turns, while other programs kept both cores busy (load
