@@ -103,9 +103,27 @@ async def _one_turn(
     valkey: ValkeyServer, nodes: Sequence[Node], times: int, turn: int
 ) -> Mapping[str, float]:
     """Return the time of each operation, fixed parts included."""
-    one, raw = nodes[0], {}
+    raw = {}
     numbers = count(turn * 10_000_000)
-    for name, operation in {
+    for name, operation in _operations(nodes[0], turn).items():
+        raw[name] = await _us(valkey, operation, times, numbers)
+    for listeners, at in ((1, nodes[1:2]), (NODES, nodes)):
+        for node in at:
+            await node.broker.subscribe(Channel(f"heard:{listeners}"))
+        heard = _publish(nodes[0], f"heard:{listeners}", PublishOptions())
+        raw[f"publish to {listeners}"] = await _us(valkey, heard, times, numbers)
+    for cell in range(MANY):
+        await nodes[1].ledger.watch("likes", f"watched-{cell}")
+    watched = _commit(nodes[0], MANY, MANY, turn, "watched")
+    raw["commit, watched"] = await _us(valkey, watched, times, numbers)
+    for cell in range(MANY):
+        await nodes[1].ledger.unwatch("likes", f"watched-{cell}")
+    return raw
+
+
+def _operations(one: Node, turn: int) -> Mapping[str, Operation]:
+    """Return what is done by one node alone."""
+    return {
         "ping": lambda number: one.link.call("PING"),
         "hello": lambda number: one.ledger.claim(
             DeviceId(f"device-{number}"), ["proof"], 0, 3600.0
@@ -122,20 +140,7 @@ async def _one_turn(
         "check": lambda number: one.broker.tops(
             [Channel(f"kept:{each}") for each in range(MANY)], KEEP
         ),
-    }.items():
-        raw[name] = await _us(valkey, operation, times, numbers)
-    for listeners, at in ((1, nodes[1:2]), (NODES, nodes)):
-        for node in at:
-            await node.broker.subscribe(Channel(f"heard:{listeners}"))
-        heard = _publish(one, f"heard:{listeners}", PublishOptions())
-        raw[f"publish to {listeners}"] = await _us(valkey, heard, times, numbers)
-    for cell in range(MANY):
-        await nodes[1].ledger.watch("likes", f"watched-{cell}")
-    watched = _commit(one, MANY, MANY, turn, "watched")
-    raw["commit, watched"] = await _us(valkey, watched, times, numbers)
-    for cell in range(MANY):
-        await nodes[1].ledger.unwatch("likes", f"watched-{cell}")
-    return raw
+    }
 
 
 def _commit(

@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the scenario's own options."""
     _add_traffic(parser)
     _add_fleet(parser)
+    _add_play(parser)
+    _add_people(parser)
+
+
+def _add_play(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the play")
     group.add_argument(
         "--play",
@@ -67,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="costs instead of the measured ones of the project: TOML or JSON by name, "
         "or what another benchmark wrote with --json; later files win",
     )
+
+
+def _add_people(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what clients do in it")
     group.add_argument(
         "--no-jitter",
         action="store_true",
