@@ -56,15 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_play(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the play")
-    group.add_argument(
+    parser.add_argument(
         "--play",
         action="append",
         choices=PLAYS,
         help="what to play; may be given several times (default: all)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of all chance (default 0)")
-    group.add_argument(
+    parser.add_argument("--seed", type=int, default=0, help="of all chance (default 0)")
+    parser.add_argument(
         "--costs",
         action="append",
         default=[],
@@ -75,27 +74,26 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what clients do in it")
-    group.add_argument(
+    parser.add_argument(
         "--no-jitter",
         action="store_true",
         help="clients come back at once, and after fixed delays",
     )
-    group.add_argument(
+    parser.add_argument(
         "--death",
         choices=[each.value for each in Death],
         default=Death.KILLED.value,
         help="how the machine is lost: its clients are told by the kernel, or notice "
         "by their keepalive (default killed)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--opens",
         type=float,
         default=0.2,
         metavar="SHARE",
         help="how many open their apps after a push, of those connected (default 0.2)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--within",
         type=float,
         default=60.0,
@@ -105,14 +103,13 @@ def _add_people(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_traffic(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the traffic")
-    group.add_argument(
+    parser.add_argument(
         "--connections",
         type=int,
         default=1_000_000,
         help="at the busiest hour of the day (default 1,000,000)",
     )
-    group.add_argument(
+    parser.add_argument(
         "--traffic",
         metavar="FILE",
         help="TOML: what the users do (default: one number that all see, half of them "
@@ -121,9 +118,8 @@ def _add_traffic(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fleet(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the fleet")
     usual, target = Fleet(1), Target()
-    group.add_argument(
+    parser.add_argument(
         "--fleet",
         default="auto",
         metavar="N|auto",
@@ -148,7 +144,7 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
     )
     for name, kind, default, what in options:
         text = f"{what} (default {default:g})" if default else what
-        group.add_argument(name, type=kind, default=default, metavar="N", help=text)
+        parser.add_argument(name, type=kind, default=default, metavar="N", help=text)
 
 
 def run(options: argparse.Namespace) -> Result:
