@@ -142,7 +142,7 @@ class Events:
             batch.proofs,
             first,
             batch.events,
-            may_track=lambda name: access.may_track(identity, name),
+            may_track=access.tracker(identity),
             lost=lost,
             sent_at=batch.sent_at,
             user=batch.user,
