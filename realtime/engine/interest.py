@@ -6,10 +6,10 @@ of the broker: started for the first, stopped after the last, never both at once
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
-from realtime.engine.tasks import Tasks
+from realtime.engine.tasks import Tasks, finished
 
 K = TypeVar("K", bound=Hashable)
 
@@ -32,19 +32,24 @@ class Interest(Generic[K]):
     """
     Reference counts whose first and last holder start and stop something slow.
 
+    Or something *immediate*: then starting and stopping must not wait, and are done at
+    once.
+
     A start or a stop in flight is waited for before the opposite begins, so that a
     late stop can never undo a newer start.
     """
 
     def __init__(
         self,
-        start: Callable[[K], Awaitable[None]],
-        stop: Callable[[K], Awaitable[None]],
+        start: Callable[[K], Coroutine[Any, Any, None]],
+        stop: Callable[[K], Coroutine[Any, Any, None]],
         tasks: Tasks,
+        immediate: bool = False,
     ) -> None:
         self._start = start
         self._stop = stop
         self._tasks = tasks
+        self._immediate = immediate
         self._needs: dict[K, _Need] = {}
 
     def __len__(self) -> int:
@@ -70,8 +75,12 @@ class Interest(Generic[K]):
             raise
 
     def try_acquire(self, key: K) -> bool:
-        """Do ``acquire`` if the thing runs already; say whether it was done."""
+        """Do ``acquire`` if nothing must be waited for; say whether it was done."""
         need = self._needs.get(key)
+        if need is None and self._immediate:
+            finished(self._start(key))
+            need = self._needs[key] = _Need()
+            need.running = True
         if need is None or not need.running or need.task is not None:
             return False
         need.count += 1
@@ -85,7 +94,10 @@ class Interest(Generic[K]):
         need.count -= 1
         if need.count:
             return
-        if need.running or need.task is not None:
+        if self._immediate:
+            del self._needs[key]
+            finished(self._stop(key))
+        elif need.running or need.task is not None:
             self._reconcile(key, need)
         else:
             self._needs.pop(key, None)

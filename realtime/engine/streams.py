@@ -107,12 +107,8 @@ class Streams:
     def try_enter(
         self, channel: Channel, want: Want, room: Room | None = None
     ) -> Entry | None:
-        """The same, unless there is no *room* to tell it now."""
-        if room is not None:
-            want.room = room()
-            if want.room <= 0:
-                return None
-        return self.entry(channel, want)
+        """The same, if nothing must be waited for. See ``Tended.try_enter``."""
+        return self._channels[channel].try_enter(want, room)
 
     async def enter(
         self, channel: Channel, want: Want, room: Room | None = None

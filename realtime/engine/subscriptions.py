@@ -98,7 +98,7 @@ class Subscriptions:
         self._metrics = metrics
         self._wheel = wheel
         self._broker_channels: Interest[Channel] = Interest(
-            broker.subscribe, broker.unsubscribe, tasks
+            broker.subscribe, broker.unsubscribe, tasks, broker.immediate
         )
         self.streams = Streams(broker, history, clock, metrics, tasks, self.deliver)
         self._listeners: dict[Channel, list[Listener]] = {}
@@ -158,9 +158,7 @@ class Subscriptions:
                 return self._begin(channel, subscriber, flow, entry)
             await self._broker_channels.acquire(channel)
         except Unavailable as exc:
-            raise CommandError(
-                UNAVAILABLE, str(exc), retry_after_s=exc.retry_after_s
-            ) from exc
+            raise _unavailable(exc) from exc
         return self._join(channel, subscriber, flow, since)
 
     def try_subscribe(
@@ -185,15 +183,15 @@ class Subscriptions:
         if namespace == SERVER:
             return self._join(channel, subscriber, flow, since)
         definition = self._keeping.definition(channel)
-        if not self._broker_channels.try_acquire(channel):
-            return None
-        if not definition.keeps_history:
-            return self._join(channel, subscriber, flow, since)
-        self.streams.open(channel, self._keeping.keep(definition))
-        want = Want(since, definition.last_value)
-        entry = self.streams.try_enter(channel, want, room)
+        try:
+            if not self._broker_channels.try_acquire(channel):
+                return None
+            if not definition.keeps_history:
+                return self._join(channel, subscriber, flow, since)
+            entry = self._try_enter(channel, definition, since, room)
+        except Unavailable as exc:
+            raise _unavailable(exc) from exc
         if entry is None:
-            self._release(channel)
             return None
         return self._begin(channel, subscriber, flow, entry)
 
@@ -262,6 +260,24 @@ class Subscriptions:
         return parse_live(channel, self._counters)
 
     # -- channels with a history -------------------------------------------------
+
+    def _try_enter(
+        self,
+        channel: Channel,
+        definition: NamespaceDefinition,
+        since: Position | None,
+        room: Room | None,
+    ) -> Entry | None:
+        """Do ``_enter`` for a channel that is acquired; None: it is given back."""
+        self.streams.open(channel, self._keeping.keep(definition))
+        entry = None
+        try:
+            want = Want(since, definition.last_value)
+            entry = self.streams.try_enter(channel, want, room)
+        finally:
+            if entry is None:
+                self._release(channel)
+        return entry
 
     async def _enter(
         self,
@@ -367,6 +383,10 @@ class Subscriptions:
         self._metrics.live_values.inc()
         self._metrics.deliveries.inc(delivered)
         return delivered
+
+
+def _unavailable(exc: Unavailable) -> CommandError:
+    return CommandError(UNAVAILABLE, str(exc), retry_after_s=exc.retry_after_s)
 
 
 def _shown(entry: Entry, flow: Flow) -> Publication | None:

@@ -18,7 +18,7 @@ from realtime.clock import Clock
 from realtime.core.stream import Stream
 from realtime.core.stream_values import Bounds, Entry, Found, Read, Reason, Want
 from realtime.engine.metrics import Metrics
-from realtime.engine.tasks import Tasks
+from realtime.engine.tasks import Tasks, finished
 from realtime.errors import BrokerUnavailable, Unavailable
 from realtime.types import Channel, Position, Publication, PublicationKind
 
@@ -123,6 +123,27 @@ class Tended:
         self.stream.doubt(top, asked_at)
         if self.stream.behind:
             self.tend()
+
+    def try_enter(self, want: Want, room: Room | None = None) -> Entry | None:
+        """
+        Do ``enter`` if nothing must be waited for; else return None.
+
+        Raises:
+            BrokerUnavailable: If the history cannot be read.
+        """
+        if room is not None:
+            want.room = room()
+            if want.room <= 0:
+                return None
+        entry = self.stream.entry(want)
+        if entry is not None or self._reader is not None:
+            return entry
+        if not self._tools.broker.immediate:
+            return None
+        read = self.stream.next_read((want,))
+        if read is not None:
+            self._merge(read, finished(self._look_up(read)))
+        return self.stream.entry(want)
 
     async def enter(self, want: Want, room: Room | None = None) -> Entry:
         """

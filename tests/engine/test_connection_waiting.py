@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from realtime.adapters.broker.memory import MemoryBroker
+from realtime.adapters.broker.memory import Bus, MemoryBroker
 from realtime.adapters.broker.port import PLAIN, Placed, PublishOptions
 from realtime.engine.node import Node
 from realtime.testing.client import MemoryClient
@@ -39,6 +39,9 @@ class SlowBroker(MemoryBroker):
     """A broker that answers when it is told to; the node's own, for these tests."""
 
     gate: asyncio.Event
+
+    def __init__(self) -> None:
+        super().__init__(Bus())
 
     async def publish(
         self, publication: Publication, options: PublishOptions = PLAIN

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from realtime.engine.interest import Interest
-from realtime.engine.tasks import Tasks
+from realtime.engine.tasks import Tasks, finished
 
 pytestmark = pytest.mark.anyio
 
@@ -161,3 +161,42 @@ async def test_only_what_runs_is_had_without_waiting(tasks: Tasks) -> None:
     assert slow.log == ["start a", "stop a"]
     assert not interest.try_acquire("a")
     assert len(interest) == 0
+
+
+async def test_what_is_immediate_is_started_and_stopped_without_a_task(
+    tasks: Tasks,
+) -> None:
+    """For the first holder and after the last, in the same step."""
+    slow = Slow()
+    interest = Interest(slow.start, slow.stop, tasks, immediate=True)
+    assert interest.try_acquire("a")
+    assert interest.try_acquire("a")
+    interest.release("a")
+    assert slow.log == ["start a"]
+
+    interest.release("a")
+    assert slow.log == ["start a", "stop a"]
+    assert len(interest) == 0
+    assert len(tasks) == 0
+
+
+async def test_what_is_immediate_and_fails_is_not_held(tasks: Tasks) -> None:
+    """The error is the start's own, and the next one tries again."""
+    slow = Slow()
+    slow.error = ValueError("no")
+    interest = Interest(slow.start, slow.stop, tasks, immediate=True)
+    with pytest.raises(ValueError, match="no"):
+        interest.try_acquire("a")
+    assert len(interest) == 0
+    slow.error = None
+    assert interest.try_acquire("a")
+
+
+def test_who_waits_although_he_must_not_is_told() -> None:
+    """A mistake of ours is heard, and nothing is left pending."""
+
+    async def wait() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(AssertionError, match="waits"):
+        finished(wait())

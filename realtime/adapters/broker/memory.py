@@ -42,10 +42,16 @@ class Bus:
 
 
 class MemoryBroker(Broker):
-    """See ``Broker``. Nothing is lost on the way as long as the process lives."""
+    """
+    See ``Broker``. Nothing is lost on the way as long as the process lives.
+
+    It is immediate where it has no *bus*, as in a process alone; those on a bus stand
+    for nodes whose Redis may be slow.
+    """
 
     def __init__(self, bus: Bus | None = None, clock: Clock | None = None) -> None:
         self.on_publication: OnPublication = _ignore
+        self.immediate = bus is None
         self._bus = bus or Bus()
         self._now = (clock or SystemClock()).monotonic
         self._channels: set[Channel] = set()

@@ -129,6 +129,8 @@ class Broker(ABC):
     """
 
     on_publication: OnPublication
+    immediate: bool = False
+    """Whether nothing here waits: reading, subscribing and ending end in one step."""
 
     @abstractmethod
     async def start(self) -> None:
