@@ -19,9 +19,11 @@ METRICS = (
     "realtime_subscriptions",
     "realtime_channels",
     "realtime_live_channels",
-    "realtime_pending_events",
 )
-"""Gauges that must come back to where they were when the load is the same."""
+"""
+Gauges that stay where they are when the load does. What waits for the tick is none of
+them: it rises and falls with it, and samples that are taken in its rhythm drift.
+"""
 
 MEMORY = ("process_resident_memory_bytes", "container_memory_working_set_bytes")
 """Memory, where whoever answers for the metrics adds it."""

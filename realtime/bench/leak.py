@@ -33,6 +33,7 @@ class Verdict(Enum):
     """What is to be thought of it."""
 
     STEADY = "no leak is seen"
+    SLIGHT = "it grows, by too little to matter in this time"
     LEAK = "it grows and does not stop"
     SETTLING = "it has grown at first, and slows down"
     UNCLEAR = "it cannot be told yet"
@@ -69,8 +70,8 @@ class Trend:
             f"{self.per_hour:+,.0f} {self.unit}/hour "
             f"(95 %: {self.low:+,.0f} to {self.high:+,.0f})"
         )
-        more = {Verdict.UNCLEAR: ": run longer", Verdict.SETTLING: ": run longer"}
-        return f"{self.verdict.value}, {numbers}{more.get(self.verdict, '')}"
+        sure = self.verdict in (Verdict.STEADY, Verdict.LEAK)
+        return f"{self.verdict.value}, {numbers}{'' if sure else ': run longer'}"
 
 
 def trend(
@@ -102,7 +103,7 @@ def trend(
 def _verdict(blocks: Sequence[Point], slope: Slope, enough: float) -> Verdict:
     """Compare with *enough*, a slope that would matter."""
     if slope.high < enough:
-        return Verdict.STEADY
+        return Verdict.STEADY if slope.low <= 0 else Verdict.SLIGHT
     if slope.low <= 0 or slope.middle < enough:
         return Verdict.UNCLEAR
     half = blocks[len(blocks) // 2 :]
