@@ -13,8 +13,8 @@ stay where they are (--metrics URL, with --api-key if a proxy asks for it). What
 in the end is a row for each tenth of the time, and for each thing that may leak its
 trend after --warm-up: the median of the slopes between all pairs of samples (Theil and
 Sen), between which slopes it is with 95 %, and what to think of it. Growth of less than
-512 KiB or 0.5 % over the whole time is not called a leak. A minute is long enough to see that it
-works, not to see a leak: run for hours.
+512 KiB or 0.5 % over the whole time is not called a leak. A minute is long enough to
+see that it works, not to see a leak: run for hours.
 
 examples:
   PROGRAM
