@@ -33,6 +33,10 @@ class Page:
     more: bool
 
 
+_NOTHING: dict[int, Publication] = {}
+_NEVER: dict[int, float] = {}
+
+
 class Ring:
     """The publications that one channel keeps, and its position."""
 
@@ -42,8 +46,9 @@ class Ring:
         self.epoch = epoch
         self.offset = 0  # of the newest ever made
         # By offset, because a page begins anywhere: a deque would be walked to there.
-        self._kept: dict[int, Publication] = {}
-        self._kept_at: dict[int, float] = {}
+        # Most are empty, and share what is.
+        self._kept: dict[int, Publication] = _NOTHING
+        self._kept_at: dict[int, float] = _NEVER
 
     @property
     def top(self) -> Position:
@@ -57,6 +62,8 @@ class Ring:
         """Number *publication* and keep it; returns it with its position."""
         self.offset += 1
         placed = replace(publication, position=self.top)
+        if self._kept is _NOTHING:
+            self._kept, self._kept_at = {}, {}
         self._kept[self.offset] = placed
         self._kept_at[self.offset] = now
         return placed

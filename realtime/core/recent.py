@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from realtime.core.stream_values import offset_of
@@ -101,7 +101,7 @@ class Recent:
 
     def __init__(self) -> None:
         self.tail: Run | None = None
-        self.pages: list[Run] = []
+        self.pages: Sequence[Run] = ()
         self._most = GROWTH_BYTES
 
     @property
@@ -148,7 +148,7 @@ class Recent:
     def clear(self) -> None:
         """Forget everything."""
         self.tail = None
-        self.pages = []
+        self.pages = ()
         self._most = GROWTH_BYTES
 
 

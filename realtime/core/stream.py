@@ -135,7 +135,9 @@ class Stream:
         self._held.append(publication)
         self._held_bytes += cost
 
-    def _let_go(self) -> list[Publication]:
+    def _let_go(self) -> Sequence[Publication]:
+        if not self._held:
+            return ()
         held, self._held = self._held, []
         self._held_bytes = self._held_at_read = 0
         return held

@@ -53,6 +53,8 @@ class Memory:
         """Take what *stream* remembers by now; let others forget if need be."""
         self.drop(stream)
         cost = stream.recent.cost
+        if not cost:
+            return
         self._costs[stream] = cost
         self.bytes += cost
         while self.bytes > self._limit:
@@ -103,7 +105,8 @@ class Tended:
         self.holders = 0
         self.stream = Stream(channel, tools.bounds)
         self._tools = tools
-        self._waiting: dict[asyncio.Future[Unavailable | None], Want] = {}
+        # None while nobody waits: most channels, always.
+        self._waiting: dict[asyncio.Future[Unavailable | None], Want] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._narrow = 0  # times that a page is halved: large ones came too late
 
@@ -178,12 +181,17 @@ class Tended:
         """Wait until it is worth another look. Raises Unavailable."""
         looked: asyncio.Future[Unavailable | None]
         looked = asyncio.get_running_loop().create_future()
-        self._waiting[looked] = want
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = {}
+        waiting[looked] = want
         self.tend()
         try:
             error = await looked
         finally:
-            self._waiting.pop(looked, None)
+            waiting.pop(looked, None)
+            if not waiting and self._waiting is waiting:
+                self._waiting = None
         if error is not None:
             raise error
 
@@ -195,7 +203,7 @@ class Tended:
     async def _read_on(self) -> None:
         failures = 0
         try:
-            while read := self.stream.next_read(tuple(self._waiting.values())):
+            while read := self.stream.next_read(self._wants()):
                 try:
                     found = await self._look_up(read)
                 except Unavailable as exc:
@@ -219,6 +227,9 @@ class Tended:
             raise
         finally:
             self._reader = None
+
+    def _wants(self) -> tuple[Want, ...]:
+        return () if self._waiting is None else tuple(self._waiting.values())
 
     async def _look_up(self, read: Read) -> Found:
         bounds, latest = self._tools.bounds, read.reason is Reason.LATEST
@@ -245,6 +256,6 @@ class Tended:
 
     def _wake(self, error: Unavailable | None = None) -> None:
         """Let everybody who waits look again, or fail."""
-        for looked in self._waiting:
+        for looked in self._waiting or ():
             if not looked.done():
                 looked.set_result(error)

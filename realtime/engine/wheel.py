@@ -20,6 +20,16 @@ from realtime.clock import Timer as ClockTimer
 log = structlog.get_logger(__name__)
 
 
+class _Step:
+    """What falls due together. All entries of a step have this one object for it."""
+
+    __slots__ = ("entries", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.entries: dict[Entry, None] = {}  # ordered: first in, first out
+
+
 class Entry:
     """
     What can lie in a wheel; a subclass says in ``fire`` what is to be done.
@@ -30,7 +40,7 @@ class Entry:
     __slots__ = ("_step",)
 
     def __init__(self) -> None:
-        self._step: int | None = None
+        self._step: _Step | None = None
 
     @property
     def scheduled(self) -> bool:
@@ -76,7 +86,7 @@ class Wheel:
         self.now = clock.monotonic()
         self._clock = clock
         self._resolution_s = resolution_s
-        self._steps: dict[int, dict[Entry, None]] = {}  # ordered: first in, first out
+        self._steps: dict[int, _Step] = {}
         self._count = 0
         self._step = 0  # the latest step that was run
         self._tick: ClockTimer | None = None
@@ -102,9 +112,12 @@ class Wheel:
         if self._tick is None:
             self._start()
         due = self._clock.monotonic() + max(0.0, delay_s)
-        step = max(math.ceil(due / self._resolution_s), self._step + 1)
+        number = max(math.ceil(due / self._resolution_s), self._step + 1)
+        step = self._steps.get(number)
+        if step is None:
+            step = self._steps[number] = _Step(number)
         entry._step = step
-        self._steps.setdefault(step, {})[entry] = None
+        step.entries[entry] = None
         self._count += 1
 
     def take(self, entry: Entry) -> None:
@@ -112,19 +125,18 @@ class Wheel:
         step, entry._step = entry._step, None
         if step is None:
             return
-        entries = self._steps[step]
-        del entries[entry]
+        del step.entries[entry]
         self._count -= 1
-        if not entries:
-            del self._steps[step]
+        if not step.entries:
+            del self._steps[step.number]
 
     def stop(self) -> None:
         """Stop turning and forget every entry."""
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        for entries in self._steps.values():
-            for entry in entries:
+        for step in self._steps.values():
+            for entry in step.entries:
                 entry._step = None
         self._steps.clear()
         self._count = 0
@@ -154,10 +166,10 @@ class Wheel:
             if self._count:
                 self._await_next()
 
-    def _run(self, step: int) -> None:
+    def _run(self, number: int) -> None:
         # Taken out one by one, since any of them may cancel any other.
-        while (entries := self._steps.get(step)) is not None:
-            entry = next(iter(entries))
+        while (step := self._steps.get(number)) is not None:
+            entry = next(iter(step.entries))
             self.take(entry)
             try:
                 entry.fire()
