@@ -12,7 +12,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from realtime_client.backoff import Backoff
 from realtime_client.feeds import Subscription
@@ -67,6 +67,10 @@ class Log:
         missed = list(range(since.offset + 1, self.top + 1))
         return missed if all(offset in self.kept for offset in missed) else None
 
+    def lost(self) -> int:
+        """Return the newest offset that is not kept any more; 0 if none was lost."""
+        return min(self.kept, default=self.top + 1) - 1
+
 
 class Server:
     """One connection's end of the channel."""
@@ -101,10 +105,16 @@ class Server:
         return Subscribed(1, NAME, 7, None, log.position(log.top), recovered, page)
 
     def push(self, again: bool = False) -> None:
-        """Push what was published since; *again*, also the one before that."""
+        """
+        Push what was published since; *again*, also the one before that.
+
+        What cannot be pushed any more is told to be missing, as the protocol promises.
+        """
         log = self._log
         if self._number is None:
             return
+        if log.lost() > self._sent:
+            self._tell_gap(log.lost())
         for offset in range(self._sent + (0 if again else 1), log.top + 1):
             if offset in log.kept:
                 push = Push(self._number, log.kept[offset], offset)
@@ -113,9 +123,13 @@ class Server:
 
     def lose(self) -> None:
         """Lose what was published since on the way, and say so."""
+        self._tell_gap(self._log.top)
+
+    def _tell_gap(self, offset: int) -> None:
+        """Say that everything is lost that was not sent, up to an offset."""
         if self._number is not None:
-            self._sent = self._log.top
-            self._client.push(GapPush(self._number, self._log.position(self._sent)), 10)
+            self._sent = offset
+            self._client.push(GapPush(self._number, self._log.position(offset)), 10)
 
 
 def unread(feed: Subscription) -> list[Item]:
@@ -150,51 +164,97 @@ STEPS = st.sampled_from(
 )
 
 
+class Run:
+    """One reader of the channel, and what happens to it, step by step."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.log = Log()
+        self.items: list[Item] = []
+        self._client = Subscriptions(lambda: Backoff(lambda: 0.0))
+        self.feed = Subscription(
+            NAME,
+            self._client.remove,
+            lambda _: None,
+            max_messages=room,
+            on_room=self._client.room,
+        )
+        self._client.add(self.feed)
+        self._server: Server | None = Server(self.log, self._client)
+
+    def do(self, *steps: str) -> None:
+        """Take the steps; after each, the server answers what it is asked."""
+        for step in steps:
+            if step in ("publish", "trim", "read"):
+                self._aside(step)
+            elif step in ("cut", "connect", "forget"):
+                self._turn(step)
+            elif self._server is not None:
+                self._say(self._server, step)
+            self._answer()
+
+    def _aside(self, step: str) -> None:
+        """Do what needs no connection."""
+        match step:
+            case "publish":
+                self.log.publish()
+            case "trim":
+                self.log.trim(2)
+            case "read":
+                self.items.extend(unread(self.feed))
+
+    def _turn(self, step: str) -> None:
+        """Begin or end the connection."""
+        if step == "connect":
+            self._server = self._server or Server(self.log, self._client)
+            return
+        # A server that has lost its history has lost its connections, too.
+        self._server = None
+        self._client.disconnected()
+        if step == "forget":
+            self.log.forget()
+
+    @staticmethod
+    def _say(server: Server, step: str) -> None:
+        """Let the server say something by itself."""
+        if step == "lose":
+            server.lose()
+        else:
+            server.push(again=step == "push_again")
+
+    def _answer(self) -> None:
+        while self._server is not None:
+            action = self._client.poll(0.0)
+            if action is None:
+                return
+            self._server.answer(action)
+
+    def finish(self) -> None:
+        """Come back once more, and read to the end."""
+        self.do("cut", "read", "connect", "push", "read")
+        while self.feed.position != self.log.position(self.log.top):
+            before = self.feed.position
+            self.do("push", "read")
+            assert self.feed.position != before, "it does not go on"
+
+
+def test_what_is_trimmed_before_it_is_pushed_is_told() -> None:
+    """The server says so itself: a client cannot know which offsets to expect."""
+    run = Run()
+    run.do("push", "publish", "publish", "publish", "trim", "push", "read")
+    gap, *messages = run.items
+    assert isinstance(gap, Gap)
+    assert (gap.since, gap.position) == (Position(0, "0"), Position(1, "0"))
+    assert [one.data for one in messages if isinstance(one, Message)] == ["0:2", "0:3"]
+
+
 @settings(deadline=None, max_examples=400)
 @given(st.lists(STEPS, max_size=80), st.sampled_from([4, 1000]))
+@example(["publish", "publish", "publish", "trim", "push"], 4)
 def test_nothing_is_missed_or_doubled_without_a_word(
     steps: list[str], room: int
 ) -> None:
     """Whatever happens in whatever order, and however slowly it is read."""
-    client, log = Subscriptions(lambda: Backoff(lambda: 0.0)), Log()
-    feed = Subscription(
-        NAME, client.remove, lambda _: None, max_messages=room, on_room=client.room
-    )
-    client.add(feed)
-    server: Server | None = Server(log, client)
-    items: list[Item] = []
-
-    def run(step: str) -> None:
-        nonlocal server
-        match step:
-            case "publish":
-                log.publish()
-            case "push" | "push_again" if server is not None:
-                server.push(again=step == "push_again")
-            case "lose" if server is not None:
-                server.lose()
-            case "cut":
-                server = None
-                client.disconnected()
-            case "connect" if server is None:
-                server = Server(log, client)
-            case "read":
-                items.extend(unread(feed))
-            case "trim":
-                log.trim(2)
-            case "forget":
-                # A server that has lost its history has lost its connections, too.
-                server = None
-                client.disconnected()
-                log.forget()
-        while server is not None and (action := client.poll(0.0)) is not None:
-            server.answer(action)
-
-    for step in ["push", *steps, "cut", "read", "connect", "push", "read"]:
-        run(step)
-    while feed.position != log.position(log.top):
-        before = feed.position
-        for step in ("push", "read"):
-            run(step)
-        assert feed.position != before, "it does not go on"
-    check(items, "0:0")
+    run = Run(room)
+    run.do("push", *steps)
+    run.finish()
+    check(run.items, "0:0")
