@@ -24,8 +24,12 @@ Every one has a ``code`` (of the server's catalogue; or None), a ``name`` and ``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
+
+#: Names, in the server's catalogue, of the codes that may end a subscription.
+ENDINGS: Mapping[int, str] = {106: "permission_denied", 120: "ended_by_backend"}
 
 
 class Retry(StrEnum):

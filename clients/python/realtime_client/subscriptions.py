@@ -19,7 +19,7 @@ from typing import Any
 
 from realtime_client.backoff import Backoff
 from realtime_client.channel import Channel, Phase
-from realtime_client.errors import CommandError, RealtimeError, Retry
+from realtime_client.errors import ENDINGS, CommandError, RealtimeError, Retry
 from realtime_client.feeds import Feed
 from realtime_client.naming import same_channel
 from realtime_client.replies import (
@@ -219,7 +219,7 @@ class Subscriptions:
             if channel.canonical == reply.channel:
                 reason = reply.reason or "the server has ended the subscription"
                 code = reply.code or 0
-                name = "ended_by_backend" if code == 120 else "unsubscribed"
+                name = ENDINGS.get(code, "unsubscribed")
                 self._fail(channel, CommandError(code, name, Retry.NEVER, reason))
 
     def push(self, push: ChannelPush, size: int) -> None:

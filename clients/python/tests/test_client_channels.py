@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,12 @@ from realtime_client import (
     State,
     live,
 )
+from realtime_client.errors import ENDINGS
 
 pytestmark = pytest.mark.anyio
 
 LIKES = live("likes", post=42)
+PROTOCOL = Path(__file__).parents[3] / "docs/reference/protocol.md"
 
 
 def value(value: float, rev: int) -> dict[str, Any]:
@@ -188,16 +191,35 @@ async def test_the_server_ends_a_subscription() -> None:
             await anext(watch)
 
 
-async def test_what_the_backend_ends_has_the_name_of_the_catalogue() -> None:
-    """Code 120 is ended_by_backend."""
+@pytest.mark.parametrize(
+    "code, name",
+    [
+        (106, "permission_denied"),
+        (120, "ended_by_backend"),
+        (199, "unsubscribed"),  # of a newer server: this client has no name for it
+    ],
+)
+async def test_what_ends_a_subscription_has_the_name_of_the_catalogue(
+    code: int, name: str
+) -> None:
+    """As if the server had refused a command with that code."""
     async with scene() as it:
         client, conversation = await it.online()
         watch = client.watch(LIKES)
         await conversation.confirm(3)
-        fields = {"channel": LIKES, "code": 120, "reason": "moderated"}
+        fields = {"channel": LIKES, "code": code, "reason": "moderated"}
         await conversation.send("unsubscribed", **fields)
-        with pytest.raises(CommandError, match="ended_by_backend"):
+        with pytest.raises(CommandError) as raised:
             await anext(watch)
+        assert (raised.value.code, raised.value.name) == (code, name)
+
+
+@pytest.mark.skipif(not PROTOCOL.exists(), reason="the page is not here")
+def test_every_name_of_an_ending_is_in_the_catalogue() -> None:
+    """The names are those of the protocol's page."""
+    catalogue = PROTOCOL.read_text(encoding="utf-8")
+    for code, name in ENDINGS.items():
+        assert f"\n| {code} | `{name}` | never |" in catalogue
 
 
 async def test_a_slow_reader_is_told_of_what_it_missed() -> None:
