@@ -41,10 +41,12 @@ def hand(delivery: Delivery, subscribers: tuple[Subscriber, ...]) -> None:
     left = send_all(subscribers, frame, Outbox)
     if left is None:
         return
-    _hand_each(delivery, [one for one, rest in left if rest is frame])
+    # First what the kernel has the beginning of: whoever is given up on among the
+    # others lets everybody's next frames leave.
     for one, rest in left:
         if rest is not frame:
-            one.push(rest)  # the kernel has taken the beginning
+            one.push(rest)
+    _hand_each(delivery, [one for one, rest in left if rest is frame])
 
 
 def _hand_each(delivery: Delivery, subscribers: Sequence[Subscriber]) -> None:

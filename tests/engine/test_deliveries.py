@@ -144,6 +144,18 @@ def test_what_the_kernel_takes_in_part_is_completed(
     assert [wire.read() for wire in wires] == [big] * 3
 
 
+def test_nothing_gets_between_the_parts_of_a_frame(way: str, wires: list[Wire]) -> None:
+    """Not even what leaves because somebody else is given up on."""
+    big = bytes(range(256)) * 40_000
+    first = outbox(wires[0])
+    slow: Any = wires[1]
+    lost = Outbox(slow, 10, FrameKey.JSON, lambda: first.push(b"next"))
+    lost.paused()
+    hand(Plain(big), (first, lost))
+
+    assert wires[0].read() == big + b"next"
+
+
 def test_a_slow_reader_of_values_keeps_the_latest(way: str, wires: list[Wire]) -> None:
     """What must wait does so in the manner of its kind."""
     boxes = tuple(map(outbox, wires))
