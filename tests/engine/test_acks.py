@@ -84,6 +84,21 @@ def test_nothing_is_sent_twice() -> None:
         assert wires[0].read() == b"once"
 
 
+def test_two_for_one_outbox_stay_in_order() -> None:
+    """The second waits with the first, should the kernel not take that."""
+    with ExitStack() as stack:
+        wires = [Wire(), Wire()]
+        for wire in wires:
+            stack.callback(wire.close)
+        waiting, outboxes = opened(wires, Turn(), [b"1", b"2"])
+        waiting.outboxes.append(outboxes[0])
+        waiting.frames.append(b"3")
+        waiting.flush()
+
+        assert [wire.writes for wire in wires] == [2, 1]
+        assert [wire.read() for wire in wires] == [b"13", b"2"]
+
+
 def test_they_keep_their_place_behind_publications() -> None:
     """While something leaves at the end of the turn, they leave behind it."""
     with ExitStack() as stack:
