@@ -75,7 +75,7 @@ def _subscribe_at_once(
     if services.hooks.channels.subscribes or services.people.channels.keeps(channel):
         return False
     joined = services.subscriptions.try_subscribe(
-        channel, outbox, flow, command.since, outbox.room
+        channel, outbox, flow, command.since, connection.room
     )
     if joined is None:
         return False

@@ -320,6 +320,10 @@ class Connection:
             if frames:
                 self.outbox.reply(frames)
 
+    def room(self) -> int:
+        """Bytes that one answer may have, beside those that leave with it."""
+        return self.outbox.room() - sum(map(len, self._corked or ()))
+
     def goodbye(self, after_s: float, reason: str) -> None:
         """Ask the client to come back, not before *after_s* seconds have passed."""
         self.reply(Goodbye(after_s, reason))

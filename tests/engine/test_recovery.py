@@ -420,3 +420,24 @@ async def test_a_reader_without_room_is_told_later() -> None:
     assert (closed, waiting < 1024 * 1024) == (None, True)
     assert {each["type"] for each in seen} <= {"subscribed", "recovering"}
     assert len(seen) == len(channels)
+
+
+async def test_a_hello_is_answered_in_no_more_than_there_is_room_for() -> None:
+    """However much was missed of all that it names, and though others know it all."""
+    async with cluster() as ([one, two], _):
+        channels = [Channel(f"chat:{number}") for number in range(20)]
+        first, crowd = await guest(one), await guest(two)
+        wanted = []
+        for channel in channels:
+            [told] = await first.say("subscribe", channel=channel)
+            wanted.append({"channel": channel, "since": since(told)})
+        for channel in channels:
+            for _ in range(PAGE):
+                await one.publish(channel, JSONText(b'"%s"' % (b"x" * 60_000)))
+        for each in wanted:
+            await crowd.say("subscribe", **each)
+        client = MemoryClient(two)
+        client.send_raw(orjson.dumps({"type": "hello", "subscriptions": wanted}))
+        [answer] = client.socket.frames
+
+    assert len(answer) < 1024 * 1024
