@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import MutableMapping
+from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, BinaryIO, TextIO
 
@@ -70,9 +71,12 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     else:
         renderer = [_to_json_text] if as_json else _console(stream.isatty())
         factory = structlog.PrintLoggerFactory(stream)
+    wrapper = structlog.make_filtering_bound_logger(level)
+    if as_json and binary is not None and level <= logging.INFO:
+        wrapper = _with_short_way(wrapper)
     structlog.configure(
         processors=[*_PROCESSORS, *renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=wrapper,
         logger_factory=factory,
         # Loggers are made when modules are imported, before this is called; and tests
         # call it again.
@@ -182,6 +186,36 @@ def _escape(
         if key != "exception" and isinstance(value, str) and not value.isprintable():
             event[key] = ascii(value)
     return event
+
+
+def _with_short_way(wrapper: Any) -> Any:
+    """
+    Return *wrapper* with an ``info`` that goes through one function, not through ten.
+
+    The line is the same. Two are written for every connection, and at 57 us each they
+    were a quarter of what a hello costs (benchmarks/connect.py).
+    """
+
+    class Short(wrapper):  # type: ignore[misc]
+        def info(self, event: str | None = None, *args: Any, **fields: Any) -> Any:
+            renders = self._processors and self._processors[-1] is _to_json_bytes
+            if args or not renders or not _UNUSUAL.isdisjoint(fields) or _bound():
+                return super().info(event, *args, **fields)
+            line: EventDict = {**self._context, **fields}
+            line["event"], line["level"] = event, "info"
+            _stamp(None, "info", line)
+            redact(None, "info", line)
+            return self._logger.msg(_to_json_bytes(None, "info", line))
+
+    return Short
+
+
+_UNUSUAL = frozenset({"exc_info", "stack_info"})
+
+
+def _bound() -> bool:
+    """Whether anybody has bound values to what runs, which all of its lines show."""
+    return any(var.name.startswith("structlog") for var in copy_context())
 
 
 class _Forwarder(logging.Handler):

@@ -223,3 +223,51 @@ def test_a_stream_without_bytes_below_works_too():
         configure(LogSettings(format=format), stream)
         get_logger("x").info("fact", n=1)
         assert "fact" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"connection": "c1", "remote": "127.0.0.1", "code": 1006, "seconds": 1.5},
+        {"token": "hush", "reason": "at redis://u:hush@host", "list": ["?key=hush"]},
+        {"client": None, "ok": True, "nested": {"password": "hush", "n": 2**70}},
+    ],
+)
+def test_the_short_way_of_info_writes_the_same_line(fields):
+    """All others go through structlog's processors, one after the other."""
+    lines = []
+    for level in ("info", "warning"):
+        stream = configured()
+        getattr(get_logger("x", node="n1"), level)("fact", **fields)
+        lines.append(stream.line())
+    short, long = lines
+    assert short.pop("level") == "info"
+    assert long.pop("level") == "warning"
+    assert datetime.fromisoformat(short.pop("timestamp")) <= datetime.fromisoformat(
+        long.pop("timestamp")
+    )
+    assert list(short) == list(long)
+    assert short == long
+
+
+def test_what_is_bound_to_the_context_shows_in_info():
+    """As in all other lines."""
+    stream = configured()
+    with structlog.contextvars.bound_contextvars(request="r1"):
+        get_logger("x").info("fact", a=1)
+    line = stream.line()
+    assert (line["request"], line["a"]) == ("r1", 1)
+
+
+def test_an_info_with_arguments_or_an_exception_is_as_any_other():
+    """They are formatted."""
+    stream = configured()
+    get_logger("x").info("%d of %d", 1, 2)
+    assert stream.line()["event"] == "1 of 2"
+    stream = configured()
+    try:
+        raise ValueError("no")
+    except ValueError:
+        get_logger("x").info("failed", exc_info=True)
+    assert "ValueError: no" in stream.line()["exception"]
