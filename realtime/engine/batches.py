@@ -181,7 +181,10 @@ class Batch(SubBatch):
                     late += counting.add(sender, raw, now, deltas)
                     self.counted += 1
             except RejectedEvent as exc:
-                self._reject(rejection_of(seq, exc))
+                rejection = rejection_of(seq, exc)
+                self._reject(rejection)
+                if type(events) is list:
+                    events[done] = rejection  # of itself, it may be of any size
             start = done + 1
             done = count_usual(events, start, sender.known, now, offset_s, self.cells)
             self.counted += done - start

@@ -67,7 +67,8 @@ def track(connection: Connection, message: object, data: bytes) -> bool:
     offset_s = offset.seconds if sent_at is None else offset.sample(sent_at, now)
     cells: list[Cells] = []
     done = count_usual(events, 0, sender.known, now, offset_s, cells)
-    if done == size:
+    # A message is kept until its events are counted, unless most of it is padding.
+    if done == size and len(data) <= size * session.limits.max_event_bytes:
         part = (first, size, data, dialect, sender, now, offset_s)
         ingest.add(connection, part, done, cells)
     else:

@@ -210,6 +210,27 @@ async def test_an_overlap_is_read_again(mark: int) -> None:
         assert metrics.total(metrics.events_duplicate) == mark
 
 
+async def test_no_more_is_kept_than_events_may_have() -> None:
+    """Neither what surrounds an event in its message, nor one that is refused."""
+    async with running() as (node, clock):
+        client = await phone(node)
+        await client.track(1, "view")
+        large = {"name": "view", "properties": {"x": "y" * 100_000}}
+        client.send_raw(
+            b'{"type":"track","first":2,"events":[{"name":"view"}]%100000b}' % b""
+        )
+        client.send_raw(orjson.dumps({"type": "track", "first": 3, "events": [large]}))
+        assert client.peer.batch is not None
+        kept = sum(len(repr(part[2])) for part in client.peer.batch.parts)
+        other = await phone(node)
+        await other.track(1, "view")
+        await clock.elapse(TICK_S)
+
+        assert kept < 1000
+        assert [one["acked"] for one in client.take()] == [3]
+        assert node.metrics.total(node.metrics.events_counted) == 2
+
+
 async def test_deep_nesting_closes_as_ever() -> None:
     """A message whose events are looked at before its depth is still refused whole."""
     async with running() as (node, clock):
