@@ -1,54 +1,70 @@
 """
 Question: how much memory does an idle connection take?
 
-Method: 5,000 connections over loopback that have said all they have to say: signed in
-with a token (JWT, HS256), subscribed to one channel, silent ever since. Counted is the
-private memory of the server process (USS: Private_* of smaps_rollup), once when it has
-served a few connections and again when all are open and quiet, per connection. What the
+Method: 15,000 connections over loopback, from client processes and addresses enough,
+that have said all they have to say: signed in with a token of their own (JWT, HS256),
+subscribed to one channel, silent ever since. Counted is the private memory of the
+server process (USS: Private_* of smaps_rollup), once when it has served a few
+connections and again after each third of the others, when all are quiet. What the
 kernel keeps for a socket is nobody's private memory and not in it. All in one run:
 
     websockets       the floor: a server as one writes it with `websockets`' asyncio
                      API, compression off, that checks the same tokens and keeps a set
                      of connections per channel
     live channels    `realtime serve`, subscribed to one of 100 live channels
-    own channels     `realtime serve`, every connection to a channel of its own
+    one channel      the same, subscribed to one channel with history that all share
+    own channels     every connection subscribed to a channel with history of its own:
+                     its history and what the node knows of it is in the price
 
-Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23): `websockets` 14.6 KiB,
-a live channel 4.2, a channel of one's own 4.8. It grows evenly: 3.6 to 4.6 KiB each for
-every thousand up to 7,000. The server itself is 44 MiB. Aim: 8 KiB or less.
+Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23): `websockets` 15.7 KiB,
+a live channel 3.5, one channel for all 3.4 (0.21 times as much) and one's own 4.8
+(0.31). It grows evenly: 3.1 to 3.8 and 4.6 to 5.0 KiB for each in every third. The
+server itself is 49 MiB. Of the 3.4, 1.9 are objects of Python's, 13 of them of size
+(connection, socket, outbox, session, reader, timers, who it is ...), the rest uvloop's
+handle and socket. A channel of one's own has 1.4 more: its topic, its history, what the
+node knows of it. Aim: 5 KiB or less, 0.4 times the floor's.
 
-    python benchmarks/idle_memory.py [--connections 5000]
+    python benchmarks/idle_memory.py [--connections 15000] [--processes 3]
+
+`realtime bench connect` tells the same of your own server's growth, with --url.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 
-import jwt
-import orjson
+from common.doors import serve_by_hand
 from common.program import main, new_parser
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 
 from realtime.bench.children import Child, answer_with
-from realtime.bench.local import SECRET, pid_of, serving, token
+from realtime.bench.local import pid_of, serving, token
 from realtime.bench.machine import private_kib, raise_file_limit
 from realtime.bench.report import number, print_table, ratio, say
-from realtime.bench.sockets import HOST, Script, hello, open_sessions, subscribe
+from realtime.bench.sockets import (
+    Script,
+    Socket,
+    hello,
+    open_sessions,
+    subscribe,
+)
 
 CONFIG = """
 [counters.likes]
 event = "like"
 by = ["post"]
+
+[namespaces.bench_history]
+history_size = 100
+history_ttl = "10m"
 """
 
 POSTS = 100
 WARM_CONNECTIONS = 100  # opened before counting begins: code and caches are not counted
+STEPS = 3
 
 FLOOR = "websockets"
 
@@ -59,68 +75,41 @@ def live_script(number: int) -> list[tuple[bytes, bytes]]:
     return [_hello(number), subscribe(channel)]
 
 
+def one_script(number: int) -> list[tuple[bytes, bytes]]:
+    """Subscribe to a channel that all others are subscribed to."""
+    return [_hello(number), subscribe("bench_history:all")]
+
+
 def own_script(number: int) -> list[tuple[bytes, bytes]]:
     """Subscribe to a channel of one's own."""
-    return [_hello(number), subscribe(f"bench:{number}")]
+    return [_hello(number), subscribe(f"bench_history:{number}")]
 
 
 def _hello(number: int) -> tuple[bytes, bytes]:
-    return hello(token=token(f"user-{number}"), device=f"device-{number}")
+    return hello(token=token(f"user-{number}"))
 
 
-SCRIPTS: dict[str, Script] = {"live": live_script, "own": own_script}
+OURS: dict[str, Script] = {
+    "live channels": live_script,
+    "one channel": one_script,
+    "own channels": own_script,
+}
 
 
 # -- processes -------------------------------------------------------------------------
 
 
-def hold(pipe: Connection, script: str, port: int) -> None:
-    """Open connections when asked to, and hold them."""
+def hold(pipe: Connection, script: Script, port: int, start: int) -> None:
+    """Open connections when asked to, numbered from *start*, and hold them."""
     raise_file_limit()
-    held = open_sessions(port, WARM_CONNECTIONS, SCRIPTS[script])
+    held: list[Socket] = []
 
     def open_more(count: int) -> int:
-        nonlocal held
-        numbered = SCRIPTS[script]
-        held += open_sessions(port, count, lambda n: numbered(n + WARM_CONNECTIONS))
+        held.extend(open_sessions(port, count, script, start=start + len(held)))
         return len(held)
 
     pipe.send("ready")
     answer_with(pipe, open_more)
-
-
-def serve_by_hand(pipe: Connection) -> None:
-    """Serve as the floor does; tells its port first."""
-    raise_file_limit()
-    asyncio.run(_serve_by_hand(pipe.send))
-
-
-async def _serve_by_hand(tell: Callable[[int], None]) -> None:
-    channels: dict[str, set[ServerConnection]] = {}
-
-    async def handle(connection: ServerConnection) -> None:
-        said = orjson.loads(await connection.recv())
-        jwt.decode(said["token"], SECRET, ["HS256"])
-        await connection.send('{"type":"welcome"}')
-        said = orjson.loads(await connection.recv())
-        members = channels.setdefault(said["channel"], set())
-        members.add(connection)
-        await connection.send('{"type":"subscribed"}')
-        with suppress(ConnectionClosed):
-            async for _ in connection:
-                pass
-        members.discard(connection)
-
-    async with serve(
-        handle,
-        HOST,
-        0,
-        compression=None,
-        ping_interval=None,
-        subprotocols=["realtime.v1.json"],  # type: ignore[list-item]
-    ) as server:
-        tell(next(iter(server.sockets)).getsockname()[1])
-        await server.serve_forever()
 
 
 # -- the comparison --------------------------------------------------------------------
@@ -128,38 +117,57 @@ async def _serve_by_hand(tell: Callable[[int], None]) -> None:
 
 def measure(options: argparse.Namespace) -> None:
     """Fill one server after the other; print the table."""
-    rows: list[tuple[str, ...]] = [("server", "connections", "KiB each", "ratio")]
     count = options.connections
+    steps = [f"{(step + 1) * count // STEPS}" for step in range(STEPS)]
+    rows = [("server", *(f"KiB each to {step}" for step in steps), "all", "ratio")]
+    base = None
     with Child(serve_by_hand) as server:
-        base = _fill(FLOOR, server.pid, server.answer(), "live", options)
-    rows.append((FLOOR, str(count), number(base), "1.00"))
-    for name, script in (("live channels", "live"), ("own channels", "own")):
+        found = _fill(FLOOR, server.pid, server.answer(), live_script, options)
+    base = sum(found) / STEPS
+    rows.append((FLOOR, *map(number, found), number(base), "1.00"))
+    for name, script in OURS.items():
         with serving(CONFIG) as [node]:
-            cost = _fill(name, pid_of(node), node.port, script, options)
-        rows.append((name, str(count), number(cost), ratio(cost, base)))
+            found = _fill(name, pid_of(node), node.port, script, options)
+        cost = sum(found) / STEPS
+        rows.append((name, *map(number, found), number(cost), ratio(cost, base)))
     print_table(*rows)
 
 
 def _fill(
-    name: str, pid: int, port: int, script: str, options: argparse.Namespace
-) -> float:
-    """Return the KiB that each connection takes."""
-    count: int = options.connections
-    with Child(hold, script, port) as client:
-        client.answer()
-        time.sleep(options.quiet)
-        before = private_kib(pid)
-        say(f"{name}: {before} KiB with {WARM_CONNECTIONS} connections")
-        client.ask(count)
-        time.sleep(options.quiet)
-        after = private_kib(pid)
-        say(f"{name}: {after} KiB with {count} more")
-    return (after - before) / count
+    name: str, pid: int, port: int, script: Script, options: argparse.Namespace
+) -> Sequence[float]:
+    """Return the KiB that each connection takes, of each third of them."""
+    found, each = [], options.connections // (STEPS * options.processes)
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(Child(hold, script, port, one * options.connections))
+            for one in range(options.processes)
+        ]
+        for client in clients:
+            client.answer()
+        clients[0].ask(WARM_CONNECTIONS)
+        before = _quiet_kib(pid, options)
+        for step in range(STEPS):
+            for client in clients:
+                client.ask(each)
+            after = _quiet_kib(pid, options)
+            found.append((after - before) / (each * len(clients)))
+            say(f"{name}: step {step + 1} of {STEPS}, {after} KiB")
+            before = after
+    return found
+
+
+def _quiet_kib(pid: int, options: argparse.Namespace) -> int:
+    time.sleep(options.quiet)
+    return private_kib(pid)
 
 
 def _options() -> argparse.Namespace:
     parser = new_parser(__doc__ or "")
-    parser.add_argument("--connections", type=int, default=5000)
+    parser.add_argument("--connections", type=int, default=15_000)
+    parser.add_argument(
+        "--processes", type=int, default=3, help="of clients (3): each has its files"
+    )
     parser.add_argument(
         "--quiet",
         type=float,
@@ -168,7 +176,7 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     if options.smoke:
-        options.connections, options.quiet = 100, 0.2
+        options.connections, options.processes, options.quiet = 60, 2, 0.2
     return options
 
 

@@ -85,16 +85,20 @@ def open_sessions(
     script: Script,
     subprotocol: str = JSON_V1,
     extensions: str = "",
+    start: int = 0,
 ) -> list[Socket]:
     """
     Open *count* WebSockets and run *script* on each, a batch of them at a time.
+
+    They are numbered from *start*, and come from the addresses of their numbers.
 
     A batch sends its step together and then waits for all answers: nobody sends before
     the answer to what it said before.
     """
     opened: list[Socket] = []
-    for first in range(0, count, BATCH):
-        numbers = range(first, min(first + BATCH, count))
+    end = start + count
+    for first in range(start, end, BATCH):
+        numbers = range(first, min(first + BATCH, end))
         batch = [connect(port, number) for number in numbers]
         request = upgrade_request(subprotocol, extensions=extensions)
         for one in batch:

@@ -43,7 +43,7 @@ ROWS = {
     "fanout": ["C send", "socket", "hub", "hub_latest", "channel", "live"],
     "joined": ["C send", "hub", "broadcast", "live"],
     "spread": ["C send", "channel"],
-    "idle_memory": ["websockets", "live channels", "own channels"],
+    "idle_memory": ["websockets", "live channels", "one channel", "own channels"],
     "ingest": [
         "C echo",
         "memory, single",
