@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime.adapters.broker.port import Broker
-from realtime.clock import Clock
+from realtime.clock import Clock, call_soon
 from realtime.core.channels import LIVE, namespace_of
 from realtime.core.counters import CounterSet
 from realtime.core.flow import DIRECT, Flow, flow_of
@@ -43,6 +43,9 @@ STATS = Channel("server:stats")
 
 LINGER_S = 5.0
 """A channel is fetched for so long after a page of it, for whoever asks on."""
+
+MAX_AT_ONCE = 512
+"""Subscriptions that are made in one turn of the loop; more let others have theirs."""
 
 Listener = Callable[[Publication], None]
 
@@ -102,6 +105,7 @@ class Subscriptions:
         )
         self.streams = Streams(broker, history, clock, metrics, tasks, self.deliver)
         self._listeners: dict[Channel, list[Listener]] = {}
+        self._at_once = 0  # in this turn
         broker.on_publication = self._arrived
 
     def __len__(self) -> int:
@@ -172,8 +176,11 @@ class Subscriptions:
         """
         Do ``subscribe`` if nothing must be waited for; None: nothing was done.
 
-        So it is with channels that others here are subscribed to, nearly always.
+        So it is with channels that others here are subscribed to, nearly always; but
+        for the loop's turn is waited when there were many in this one.
         """
+        if not self._begin_at_once():
+            return None
         namespace = namespace_of(channel)
         if namespace == LIVE:
             name = parse_live(channel, self._counters)
@@ -194,6 +201,16 @@ class Subscriptions:
         if entry is None:
             return None
         return self._begin(channel, subscriber, flow, entry)
+
+    def _begin_at_once(self) -> bool:
+        """Whether this turn of the loop has room for one more subscription."""
+        if not self._at_once:
+            call_soon(self._next_turn)
+        self._at_once += 1
+        return self._at_once <= MAX_AT_ONCE
+
+    def _next_turn(self) -> None:
+        self._at_once = 0
 
     async def attend(
         self,

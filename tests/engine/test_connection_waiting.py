@@ -173,3 +173,20 @@ async def test_a_defect_in_a_command_that_waited_closes_the_connection(
 
         assert client.close_code == 4005
         assert client.take() == []
+
+
+async def test_very_many_subscriptions_let_others_have_their_turn() -> None:
+    """Though none waits for anything, not all that come together are made together."""
+    clock = ManualClock()
+    async with memory_node(CONFIG, clock) as (node, _):
+        busy = MemoryClient(node)
+        await busy.hello()
+        for _ in range(1000):
+            busy.send_raw(b'{"type":"subscribe","channel":"chat:a"}')
+            busy.send_raw(b'{"type":"unsubscribe","channel":"chat:a"}')
+        at_once = len(busy.take())
+        await settle()
+        later = len(busy.take())
+
+    assert at_once < 1100
+    assert at_once + later == 2000
