@@ -97,7 +97,7 @@ def test_the_examples_of_declarations_are_valid(write):
 
 def test_every_command_line_of_the_guide_is_understood(capsys):
     """Their options exist; what they do is tested elsewhere."""
-    parser = cli._parser()
+    parser = cli.new_parser()
     joined = HOWTO.replace("\\\n", " ")
     commands = re.findall(r"^    (realtime .*)$", joined, re.M)
     assert len(commands) >= 2
