@@ -43,13 +43,14 @@ async def test_the_demonstration_outlives_an_outage(
     async with running_node(config_of(QUAKES), options) as node:
         ledger = node.parts.ledger
         await clock.elapse(10)
-        before = await quakes(node)
 
         async def down(*_: object) -> int:
             raise LedgerUnavailable("down")
 
         with monkeypatch.context() as outage:
             outage.setattr(ledger, "claim", down)
+            await clock.elapse(1)  # what was under way is counted
+            before = await quakes(node)
             await clock.elapse(10)
         assert await quakes(node) == before > 0
 
