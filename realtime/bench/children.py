@@ -105,6 +105,7 @@ def _run(
 ) -> None:
     # Ctrl-C reaches the whole group; only the parent answers it, and ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     try:

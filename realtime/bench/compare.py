@@ -38,7 +38,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from realtime.bench.costs import memory_kib
-from realtime.bench.crowd import Crowd
+from realtime.bench.crowd import Crowd, sum_up
 from realtime.bench.errors import BenchError
 from realtime.bench.histogram import Histogram, merged
 from realtime.bench.peers import catalogue, npm
@@ -187,9 +187,13 @@ def _turns(
                 if peer.title in failed:
                     continue
                 try:
-                    found[peer.title].append(_measure(bench, where, peer))
+                    measured = _measure(bench, where, peer)
                 except BenchError as exc:
-                    failed[peer.title] = str(exc)
+                    if not bench.stop:
+                        failed[peer.title] = str(exc)
+                    continue
+                if not bench.stop:  # half a visit is none
+                    found[peer.title].append(measured)
     return found, failed
 
 
@@ -224,10 +228,7 @@ class _Visit:
         return Measured(self._figures, fanout, latency, self._warnings)
 
     def _join(self, until: int) -> int:
-        failures: dict[str, int] = {}
-        for one in self._crowd.do("join", until):
-            failures |= one
-        for why, times in failures.items():
+        for why, times in sum_up(self._crowd.do("join", until)).items():
             self._warnings.append(f"{self._title}: {times} connections failed: {why}")
         return self._inside(SETTLE_S)
 
@@ -237,9 +238,9 @@ class _Visit:
     def _connect(self) -> None:
         bench, before = self._bench, self._inside(SETTLE_S)
         kib, costs = memory_kib(bench.target), bench.costs()
-        for one in self._crowd.do("join", bench.options.subscribers):
-            for why, times in one.items():
-                self._warnings.append(f"{self._title}: {times} times: {why}")
+        failures = sum_up(self._crowd.do("join", bench.options.subscribers))
+        for why, times in failures.items():
+            self._warnings.append(f"{self._title}: {times} times: {why}")
         costs = bench.costs() - costs
         came = self._inside(SETTLE_S) - before
         after = memory_kib(bench.target)
@@ -293,6 +294,8 @@ def _result(
     ours: Row = {}
     for peer in peers:
         measured, version = found.get(peer.title, ()), versions[peer.title]
+        if peer.name == OURS:
+            ours = {}  # of another deployment until now
         if version is None:
             note = f"not installed: {peer.install}"
             rows.append({"server": peer.title, "version": None, "note": note})

@@ -278,6 +278,8 @@ def run(options: argparse.Namespace) -> Result:
     """Measure."""
     if options.connections < 1 or options.steps < 1:
         raise BenchError("--connections and --steps must be 1 or more")
+    if not options.rate >= 0 or not options.quiet_s >= 0:
+        raise BenchError("--rate and --quiet-s must be 0 or more")
     with opened(options, "connect") as bench:
         return measure(bench)
 

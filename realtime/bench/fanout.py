@@ -164,7 +164,7 @@ class Audience(Joining):
 
     def _ours(self, load: Load) -> Iterator[int]:
         settings: Settings = self.share.settings
-        ours = [n for n in range(settings.publishers) if n in self.inside]
+        ours = [n for n in self.share.numbers if n < settings.publishers]
         for first in range(0, load.count, settings.publishers):
             yield from (first + one for one in ours if first + one < load.count)
 
@@ -173,8 +173,11 @@ class Audience(Joining):
         self._late.add(now - due)
         channel = self.channel(number % settings.channels)
         data = stamped(self.share.run, due, settings.size)
-        client = self.inside[number % settings.publishers]
-        self.clients.send(client, self.share.dialect.publish(channel, data))
+        client = self.inside.get(number % settings.publishers)
+        if client is None:
+            self._failures["not published: the publisher is gone"] += 1
+        else:
+            self.clients.send(client, self.share.dialect.publish(channel, data))
 
     # -- Listener ------------------------------------------------------------------
 
@@ -312,20 +315,23 @@ def _step(
     warnings = failures_of(why, "failures") + doubts(crowd.busy, costs)
     if not any(one.latencies.count for one in heard):
         return {}, [*warnings, f"nothing came at {what}"]
-    row = _row(load, heard, costs)
-    lost = 0 if bench.stop else row["lost"]
-    return {**row, "lost": lost, "clients": f"{crowd.busy:.0%}"}, warnings
+    row = _row(load, heard, costs, stopped=bool(bench.stop))
+    return {**row, "clients": f"{crowd.busy:.0%}"}, warnings
 
 
-def _row(load: Load, heard: Sequence[Heard], costs: Costs) -> dict[str, Cell]:
+def _row(
+    load: Load, heard: Sequence[Heard], costs: Costs, *, stopped: bool
+) -> dict[str, Cell]:
     latencies = merged(one.latencies for one in heard)
     late = merged(one.late for one in heard)
     took_s = max(one.last_at for one in heard) - load.start
+    least_s = 1e-6 if stopped else load.end - load.start
+    lost = sum(one.expected for one in heard) - latencies.count
     return {
         "rate": load.rate,
         "deliveries": latencies.count,
-        "deliveries_per_s": latencies.count / max(took_s, load.end - load.start),
-        "lost": sum(one.expected for one in heard) - latencies.count,
+        "deliveries_per_s": latencies.count / max(took_s, least_s),
+        "lost": 0 if stopped else lost,
         **latencies.percentiles(),
         "server_us": costs.node_us_per(latencies.count),
         "redis_us": costs.redis_us_per(latencies.count),

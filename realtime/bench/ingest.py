@@ -31,9 +31,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from realtime.bench.client import Client
 from realtime.bench.costs import Costs
 from realtime.bench.crowd import Crowd, clock, sum_up
-from realtime.bench.devices import EVENT, Batch, Device, Devices, cell, schedule
+from realtime.bench.devices import (
+    EVENT,
+    Batch,
+    Device,
+    Devices,
+    cell,
+    live_channel,
+    schedule,
+)
 from realtime.bench.dialects.port import Event
 from realtime.bench.errors import BenchError
 from realtime.bench.histogram import Histogram, merged
@@ -64,6 +73,7 @@ COLUMNS = {
     "clients": "clients' CPU",
 }
 PATIENCE_S = 10.0  # after the last event
+WARM_S = 1.0
 BURST = 32  # batches that are overdue, before what has come is read
 
 
@@ -89,6 +99,13 @@ class Counted:
 
 class Senders(Devices):
     """The devices of one process."""
+
+    def begin(self, client: Client) -> int:
+        # Events that nothing counts are cheap. The first one looks whether there is a
+        # counter, by the value of a cell that nobody changes.
+        first = client.number == 0
+        channel = live_channel(self.share.label, self.share.settings.cells)
+        return self.subscribe(client, channel) if first else 0
 
     def flood(self, start: float, seconds: float, batch: int) -> Counted:
         """Let each device send as often as it is answered."""
@@ -236,10 +253,12 @@ def measure(bench: Bench) -> Result:
     rows: list[Row] = []
     with bench.crowd(Senders, options.devices, Settings(options.cells)) as crowd:
         warnings = join(bench, crowd, options.devices)
+        warm_s = min(WARM_S, options.seconds)
+        _step(bench, crowd, options.batches[0], None, warm_s)
         for batch, rate in _ways(options):
             if bench.stop:
                 break
-            row, doubtful = _step(bench, crowd, batch, rate)
+            row, doubtful = _step(bench, crowd, batch, rate, options.seconds)
             warnings += doubtful
             if row:
                 rows.append(row)
@@ -278,10 +297,13 @@ def _lines(batch: int) -> tuple[tuple[str, str, str, str], ...]:
 
 
 def _step(
-    bench: Bench, crowd: Crowd[Senders], batch: int, rate: float | None
+    bench: Bench,
+    crowd: Crowd[Senders],
+    batch: int,
+    rate: float | None,
+    seconds: float,
 ) -> tuple[Row, list[str]]:
     """Send in one way; return the row (empty if nothing was counted) and warnings."""
-    seconds: float = bench.options.seconds
     before, start = bench.costs(), crowd.soon()
     way = "flood" if rate is None else f"{rate:g}/s"
     order: tuple[str, *tuple[object, ...]] = ("flood", start, seconds, batch)

@@ -23,6 +23,7 @@ from realtime.bench.hints import explained
 AT_ONCE = 100  # handshakes under way in one process
 RETRIES = 20  # of those who are told when to come back
 PATIENCE_S = 30.0  # without anybody coming in
+REASONS = 8  # that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +161,13 @@ def join(bench: Any, crowd: Crowd[Any], connections: int) -> list[str]:
 
 
 def failures_of(why: Mapping[str, int], what: str) -> list[str]:
-    """Return a sentence for each reason, with the setting of the server behind it."""
-    return [f"{times} {what}: {explained(reason)}" for reason, times in why.items()]
+    """
+    Return a sentence for each of the most frequent reasons, with the setting of the
+    server behind it, and one for all others.
+    """
+    reasons = sorted(why.items(), key=lambda one: -one[1])
+    said = [f"{times} {what}: {explained(one)}" for one, times in reasons[:REASONS]]
+    if rest := reasons[REASONS:]:
+        times = sum(count for _, count in rest)
+        said.append(f"{times} {what}, for {len(rest)} other reasons")
+    return said

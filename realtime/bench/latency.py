@@ -130,13 +130,17 @@ class Seen:
 
 
 class Watcher(Client):
-    """A screen. ``shown`` is the value of its counter, ``base`` that before a step."""
+    """
+    A screen. ``shown`` is the value of its counter, ``base`` that before a step, once
+    everything of earlier steps is counted, and ``owed`` that after it.
+    """
 
-    __slots__ = ("base", "shown")
+    __slots__ = ("base", "owed", "shown")
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.base = 0
+        self.owed = 0
         self.shown = 0
 
 
@@ -184,7 +188,11 @@ class Screens(Devices):
         self.failures.clear()
         expected = sum(load.owed(self._watched(one)) for one in self._watchers())
         for one in self._watchers():
-            one.base = one.shown
+            # What a server that is behind has still to count is none of this step's.
+            one.base = max(one.shown, one.owed)
+            if load.way == "counter":
+                owed = load.owed(self._watched(one))
+                one.owed = one.base + owed * load.batch
         devices = {device.number: device for device in self.devices}
         left = schedule(
             load.count, 1 / load.rate, load.start, load.devices, sorted(devices)
@@ -238,7 +246,8 @@ class Screens(Devices):
         if value <= watcher.shown:
             return
         device, batch = self._watched(watcher), self._load.batch
-        seen, sees = watcher.shown - watcher.base, value - watcher.base
+        seen = max(watcher.shown - watcher.base, 0)
+        sees = value - watcher.base
         for place in range(seen // batch, sees // batch):
             self._latencies.add(now - self._load.due(device, place))
         watcher.shown = value

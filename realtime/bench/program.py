@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import math
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.local import local_target
 from realtime.bench.progress import Display
 from realtime.bench.report import print_table, say
-from realtime.bench.result import Result, Row, Series
+from realtime.bench.result import Result, Row, Series, without_password
 from realtime.bench.scenarios import SCENARIOS
 from realtime.bench.stop import Stop, stopping
 from realtime.bench.target import Target, add_target_arguments, remote_target
@@ -91,6 +92,7 @@ def parser_of(name: str, prog: str | None = None) -> argparse.ArgumentParser:
         description=first,
         epilog=rest.replace("PROGRAM", prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is secret is known by its name
     )
     scenario.add_arguments(parser)
     if getattr(scenario, "NEEDS_TARGET", True):
@@ -153,6 +155,12 @@ def main(name: str, argv: Sequence[str], prog: str | None = None) -> int:
     if options.smoke:
         vars(options).update(load(name).SMOKE)
     check_files(options)
+    for option, value in vars(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            name_of = option.replace("_", "-")
+            raise BenchError(f"--{name_of} is {value}; it must be a number")
+    if options.limit < 0:
+        raise BenchError(f"--limit is {options.limit}; it must be 0 or more")
     return finish(load(name).run(options), options)
 
 
@@ -297,9 +305,11 @@ def parameters_of(options: argparse.Namespace) -> dict[str, Any]:
         for name, value in vars(options).items()
         if value not in (None, [], False) and name not in ("json", "plot", "run")
     }
-    for name in ("token", "secret"):
+    for name in ("token", "secret", "api_key"):
         if name in kept:
             kept[name] = "..."
+    if "redis" in kept:
+        kept["redis"] = without_password(kept["redis"])
     return kept
 
 
@@ -325,6 +335,8 @@ def numbers(text: str) -> list[float]:
         found = [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers") from None
+    if not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(f"{text!r} holds what is no number")
     if any(one < 0 for one in found):
         raise argparse.ArgumentTypeError(f"{text!r} holds a number below 0")
     return found

@@ -171,7 +171,8 @@ def measure(bench: Bench) -> Result:
         for down_s in options.downs:
             if bench.stop:
                 break
-            rows.append(journeys.cut(down_s))
+            if row := journeys.cut(down_s):
+                rows.append(row)
     series = lines_of(rows, "down_s", "seconds away", LINES)
     return bench.result(COLUMNS, rows, series, journeys.warnings)
 
@@ -209,10 +210,12 @@ class _Journeys:
             options.reset,
         )
         found, costs = self._travel(step, f"cutting for {down_s:g} s")
+        busy = self._crowd.busy
         unpublished = set[int]().union(*(one.unpublished for one in found))
         account = sum(self._crowd.do("account", unpublished), Account())
-        self._doubt(found, account, unpublished, costs)
-        return self._row(down_s, found, account, costs)
+        self._doubt(found, account, unpublished, doubts(busy, costs))
+        row = self._row(down_s, found, account, costs)
+        return {**row, "clients": f"{busy:.0%}"} if row else row
 
     def _travel(self, step: Step, what: str) -> tuple[list[Travelled], Costs]:
         bench, before = self._bench, self._bench.costs()
@@ -226,6 +229,8 @@ class _Journeys:
         self, down_s: float, found: Sequence[Travelled], sums: Account, costs: Costs
     ) -> Row:
         caught_up = merged(one.caught_up for one in found)
+        if not sums.expected and not caught_up.count:
+            return {}  # nobody was there, or nothing was published
         recovery_us = self._recovery_us(caught_up.count, costs)
         return {
             "down_s": down_s,
@@ -243,7 +248,6 @@ class _Journeys:
             **caught_up.percentiles(),
             "recovery_us": recovery_us,
             "per_cpu_s": 1e6 / recovery_us if recovery_us else None,
-            "clients": f"{self._crowd.busy:.0%}",
         }
 
     def _recovery_us(self, count: int, costs: Costs) -> float | None:
@@ -257,10 +261,10 @@ class _Journeys:
         found: Sequence[Travelled],
         sums: Account,
         unpublished: set[int],
-        costs: Costs,
+        doubtful: Sequence[str],
     ) -> None:
         why = sum_up([one.failures for one in found])
-        self.warnings += failures_of(why, "times") + doubts(self._crowd.busy, costs)
+        self.warnings += [*failures_of(why, "times"), *doubtful]
         if sums.missing and not self._bench.stop:
             self.warnings.append(
                 f"{sums.missing} publications are missing at their subscribers, and "

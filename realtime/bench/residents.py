@@ -201,6 +201,8 @@ class Residents(Worker):
                 data = stamped(self.share.run, due, self._settings.size)
                 payload = self.share.dialect.publish(channel, data)
                 self.clients.send(self._chance.choice(self._inside), payload)
+            else:
+                self._window.errors["not published: nobody is connected"] += 1
 
     def _track(self, now: float) -> None:
         for _ in range(BURST):
@@ -215,6 +217,8 @@ class Residents(Worker):
                 post = str(self._chance.randrange(POSTS))
                 event = {"name": "bench", "properties": {"post": post}}
                 self.clients.send(one, self.share.dialect.track(one.last, [event]))
+            else:
+                self._window.errors["not tracked: nobody is connected"] += 1
 
     def _channel(self, number: int) -> str:
         return f"{self._settings.namespace}:{self.share.label}-{number}"

@@ -7,6 +7,7 @@ What a run has found: rows for a table, series for plots, and what it was run wi
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ Cell = str | int | float | None
 Row = Mapping[str, Cell]
 
 FORMAT = 1
-_SECRET_OPTIONS = ("--token", "--secret")
+_SECRET_OPTIONS = ("--token", "--secret", "--api-key")
+_PASSWORD = re.compile("(?<=://)[^/@]*@")
 _SHOWN_VERSIONS = ("uvloop", "websockets", "orjson", "redis", "hiredis")
 
 
@@ -177,5 +179,10 @@ def command_line(argv: Sequence[str] | None = None) -> str:
         elif at and words[at - 1] in _SECRET_OPTIONS:
             hidden.append("...")
         else:
-            hidden.append(word)
+            hidden.append(without_password(word))
     return shlex.join(hidden)
+
+
+def without_password(text: str) -> str:
+    """Return a text without the user and the password of an address in it."""
+    return _PASSWORD.sub("...@", text)

@@ -76,6 +76,9 @@ class Travellers(Joining):
         self._begin(step)
         here = self.inside.keys() | self._away.keys()
         self._mine = {number: self._mine[number] for number in self._mine.keys() & here}
+        for number, one in self._away.items():
+            if one.phase is Phase.ENDED:
+                heappush(self._plans, (step.start, number, False))
         for number, one in self._mine.items():
             place = self._place(number)
             one.journal = Journal(step.count, self._settings.channels, place)
@@ -124,7 +127,8 @@ class Travellers(Joining):
     def _indices(self) -> Iterator[int]:
         """The publications that are ours to publish."""
         publishers = self._settings.publishers
-        ours = [number for number in range(publishers) if number in self.inside]
+        # Also of those who are gone: what they cannot publish, nobody is owed.
+        ours = [number for number in self.share.numbers if number < publishers]
         for first in range(0, self._step.count, publishers):
             for number in ours:
                 if first + number < self._step.count:
@@ -185,10 +189,9 @@ class Travellers(Joining):
             if not self._plans[0][2] and len(self._under_way()) >= AT_ONCE:
                 return
             due, number, is_cut = heappop(self._plans)
-            one = self._mine[number]
             if is_cut:
-                self._cut(one, due)
-            else:
+                self._cut(self._mine[number], due)
+            elif one := self._away.get(number):
                 self.share.sign_in(one, device=False)
                 self.clients.open(one, due)
 
@@ -213,7 +216,7 @@ class Travellers(Joining):
     def _arrive(self, one: Traveller, now: float) -> None:
         del self._away[one.number]
         self.inside[one.number] = one
-        if one.away_since is not None:
+        if one.away_since is not None and not self._publishes(one):
             self._caught_up.add(now - one.away_since)
         one.away_since = None
         self._heard_at = now
@@ -221,10 +224,15 @@ class Travellers(Joining):
     # -- Listener ------------------------------------------------------------------
 
     def ready(self, client: Client, now: float) -> None:
-        if client.number in self._away:
-            self._resume(_traveller(client))
-        else:
+        if client.number not in self._away:
             super().ready(client, now)
+        elif self._publishes(client):
+            self._arrive(_traveller(client), now)
+        else:
+            self._resume(_traveller(client))
+
+    def _publishes(self, client: Client) -> bool:
+        return client.number < self._settings.publishers
 
     def _resume(self, one: Traveller) -> None:
         channel = self._channel(self._place(one.number))
@@ -296,9 +304,13 @@ class Travellers(Joining):
         if one.number in self._away:
             if end.kind != "ours":
                 self._try_again(one, end.retry_after_s, now)
-        elif one.number in self._mine and one.number in self.inside:
-            self._counts["dropped"] += 1
-            self._failures[f"a connection was lost: {end.sentence}"] += 1
+        elif one.number in self.inside:
+            if self._publishes(one):
+                # What it had under way may or may not be published.
+                self._failures[f"a publisher was lost: {end.sentence}"] += 1
+            else:
+                self._counts["dropped"] += 1
+                self._failures[f"a connection was lost: {end.sentence}"] += 1
             self._leave(one, now + random.uniform(0.0, RETRY_S))
         else:
             super().ended(client, end, now)
@@ -310,10 +322,6 @@ class Travellers(Joining):
         again_at = now + pause_s * random.uniform(1.0, 1.5)
         heappush(self._plans, (again_at, one.number, False))
         self._heard_at = now
-
-    def lost(self, client: Client, end: End) -> None:
-        """A publisher is gone; what it had under way may or may not be published."""
-        self._failures[f"a publisher was lost: {end.sentence}"] += 1
 
 
 def _traveller(client: Client) -> Traveller:

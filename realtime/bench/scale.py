@@ -197,7 +197,7 @@ def _row(
         "ack_p99_ms": events.quantile_ms(0.99),
         "redis_cpu": f"{max(published.redis_share, tracked.redis_share):.0%}",
         "machine": f"{machine:.0%}",
-        "limit": _limit(machine, busy, kept_up),
+        "limit": "" if bench.stop else _limit(machine, busy, kept_up),
     }
 
 

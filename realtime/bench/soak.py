@@ -145,6 +145,8 @@ def run(options: argparse.Namespace) -> Result:
             raise BenchError(
                 f"--{name} is {getattr(options, name)}; it must be above 0"
             )
+    if options.publications < 0 or options.events < 0:
+        raise BenchError("--publications and --events must be 0 or more")
     if options.limit:
         options.limit = max(options.limit, int(options.duration * 1.1) + 60)
     with opened(options, "soak") as bench, ExitStack() as stack:
@@ -186,7 +188,11 @@ def _samples(
     begin = crowd.soon()
     crowd.do("settle_in", begin)
     start = before = begin + FIRST_S
-    crowd.do("live", start)
+    first = Window()
+    for window in crowd.do("live", start):
+        first.merge(window)
+    if not first.came and first.errors and not bench.stop:
+        raise BenchError("; ".join(failures_of(first.errors, "times")))
     with bench.display.step("soaking", options.duration) as step:
         while before < start + options.duration and not bench.stop:
             whole = Window()

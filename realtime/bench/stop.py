@@ -1,5 +1,5 @@
 """
-An end in good order: at Ctrl-C, at SIGTERM, and when the time is over.
+An end in good order: at Ctrl-C, at SIGTERM, when the terminal is gone or the time over.
 
 The first of them asks everybody to finish, so that what has been measured is still
 shown; a second Ctrl-C ends at once (KeyboardInterrupt).
@@ -19,6 +19,7 @@ _spawn = multiprocessing.get_context("spawn")
 _REASONS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "told to end",
+    signal.SIGHUP: "the terminal is gone",
     signal.SIGALRM: "the time is over (--limit)",
 }
 
@@ -53,7 +54,10 @@ def stopping(limit_s: int) -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.ask(_REASONS[signal.Signals(number)])
 
-    before = {number: signal.signal(number, heed) for number in _REASONS}
+    # With nohup, nobody cares for the terminal.
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    heeded = [one for one in _REASONS if one != signal.SIGHUP or not ignored]
+    before = {number: signal.signal(number, heed) for number in heeded}
     signal.alarm(limit_s)
     try:
         yield stop

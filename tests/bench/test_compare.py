@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from realtime.bench import compare, program
 from realtime.bench.dialects.plain import Plain
 from realtime.bench.errors import BenchError
+from realtime.bench.histogram import Histogram
 from realtime.bench.peers.catalogue import Peer, Surroundings
 from realtime.bench.peers.launch import Command, running
-from realtime.bench.peers.table import ratios
+from realtime.bench.peers.table import Measured, ratios
 from realtime.bench.result import Result
 from realtime.bench.target import Target
 
@@ -84,3 +86,25 @@ def test_a_server_that_ends_at_once_is_an_error_with_its_last_words() -> None:
         running(words, 1),
     ):
         raise AssertionError("it runs")
+
+
+def test_nobody_is_compared_with_ours_of_another_deployment() -> None:
+    """When ours does not run with Redis, there is no ratio to ours alone."""
+    options = program.parser_of("compare").parse_args(["--quiet"])
+    alone, joined = peer("realtime", "1"), replace(peer("realtime", "1"), redis=True)
+    theirs = replace(peer("other", "1"), redis=True)
+    measured = Measured({"frame_us": 10.0}, Histogram(), Histogram(), ())
+    found = {alone.title: [measured], joined.title: [], theirs.title: [measured]}
+    peers = (alone, joined, theirs)
+    with program.opened(options, "compare", Target(())) as bench:
+        result = compare._result(
+            bench,
+            peers,
+            {one.title: "1" for one in peers},
+            found,
+            {joined.title: "it does not listen"},
+        )
+    first, _, last = result.rows
+
+    assert first["frame_ratio"] == 1.0
+    assert "frame_ratio" not in last

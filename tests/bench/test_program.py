@@ -13,12 +13,15 @@ import pytest
 from realtime.bench import connect, fanout, ingest, latency
 from realtime.bench.dialects.native import Native
 from realtime.bench.errors import BenchError
+from realtime.bench.joining import failures_of
+from realtime.bench.local import SECRET, serving
 from realtime.bench.program import (
     EXIT_STOPPED,
     Bench,
     finish,
     main,
     opened,
+    parameters_of,
     parser_of,
 )
 from realtime.bench.progress import Display
@@ -154,6 +157,11 @@ def test_what_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
         ("fanout", ["--rates", "0"], "--rates"),
         ("ingest", ["--no-rates", "--no-flood"], "nothing to do"),
         ("latency", ["--devices", "0"], "--devices"),
+        ("connect", ["--rate", "-1"], "--rate"),
+        ("connect", ["--rate", "nan"], "--rate is nan"),
+        ("fanout", ["--seconds", "inf"], "--seconds is inf"),
+        ("fanout", ["--limit", "-1"], "--limit is -1"),
+        ("soak", ["--publications", "-1"], "--publications"),
         ("connect", ["--processes", "0"], "--processes"),
         ("connect", ["--connections", "9000000", "--processes", "1"], "open files"),
         ("connect", ["--nodes", "0"], "--nodes"),
@@ -185,3 +193,50 @@ def test_it_is_a_command() -> None:
 
     assert "[counters.bench]" in done.stdout
     assert "[namespaces.bench]" in done.stdout
+
+
+@pytest.mark.parametrize("rates", ["nan", "inf", "1,inf"])
+def test_rates_are_numbers(rates: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no schedule for others."""
+    with pytest.raises(SystemExit):
+        parser_of("fanout").parse_args(["--rates", rates])
+
+    assert "no number" in capsys.readouterr().err
+
+
+def test_secrets_are_not_kept() -> None:
+    """Neither as parameters nor under an abbreviation of their names."""
+    given = ["--token", "T", "--api-key", "K", "--redis", "redis://u:P@host:1/0"]
+    kept = parameters_of(parser_of("soak").parse_args(given))
+
+    assert kept["token"] == kept["api_key"] == "..."
+    assert kept["redis"] == "redis://...@host:1/0"
+    with pytest.raises(SystemExit):
+        parser_of("soak").parse_args(["--api", "K"])
+
+
+def test_a_server_without_the_counter_is_told() -> None:
+    """Events that nothing counts cost less."""
+    with serving("") as [node]:
+        given = ["--url", node.url, "--secret", SECRET, "--quiet", "--devices", "3"]
+        given += ["--seconds", "0.2", "--no-flood", "--rates", "50"]
+        given += ["--batches", "1", "--processes", "1"]
+        result = ingest.run(parser_of("ingest").parse_args(given))
+
+    assert any("there is no counter 'bench'" in one for one in result.warnings)
+
+
+def test_a_soak_that_nobody_joins_ends() -> None:
+    """Not after eight hours."""
+    with pytest.raises(BenchError, match="Connection refused"):
+        main("soak", ["--url", "ws://127.0.0.1:1", "--quiet", "--processes", "1"])
+
+
+def test_few_reasons_are_told() -> None:
+    """The most frequent ones; the others are counted."""
+    why = {f"gap: {number}": number for number in range(1, 13)}
+    said = failures_of(why, "failures")
+
+    assert said[0] == "12 failures: gap: 12"
+    assert said[-1] == "10 failures, for 4 other reasons"
+    assert len(said) == 9

@@ -48,6 +48,28 @@ def test_signals_are_given_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_terminal_that_is_gone_asks_to_finish() -> None:
+    """Servers in groups of their own would be left behind."""
+    with stopping(0) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+        assert stop.wait(DEADLINE_S)
+        assert stop.reason == "the terminal is gone"
+
+
+def test_nohup_is_heeded() -> None:
+    """Who ignores the terminal goes on ignoring it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping(0) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+            assert not stop
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.slow
 def test_who_is_interrupted_still_prints_what_there_is(tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group: clients and server end, too, in good order."""

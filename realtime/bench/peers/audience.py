@@ -62,7 +62,8 @@ class Audience(Worker):
                 self._failures[f"nobody comes in for {PATIENCE_S:g} s"] += 1
                 break
             self.progress(len(self._inside))
-        return dict(self._failures)
+        failures, self._failures = dict(self._failures), Counter()
+        return failures
 
     def _is_due(self, until: int) -> bool:
         return bool(self._waiting) and self._waiting[0].number < until
