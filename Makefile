@@ -76,7 +76,7 @@ screenshots: $(VENV)/.browser ## Take the pictures of the documentation anew
 
 .PHONY: conformance
 conformance: $(VENV)/.test ## Run Autobahn's cases (RFC 6455) against the server
-	$(BIN)/python -m pytest tests/conformance $(ARGS)
+	$(BIN)/python -m pytest tests/conformance -m "" -n $(JOBS) --dist load $(ARGS)
 
 .PHONY: proof
 proof: $(VENV)/.test ## Prove exact counts on real data, through crashes; takes minutes

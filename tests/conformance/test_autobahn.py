@@ -88,23 +88,36 @@ def test_large_and_many_messages_come_back_whole() -> None:
 
 # Autobahn's cases leave the files open that they take their messages from.
 careless = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-# 18,000 messages of up to 128 KiB: a minute, or many on a machine that is busy.
-patient = pytest.mark.timeout(1200)
-
 
 @careless
-@patient
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, 6))
+def test_small_messages_come_back_compressed() -> None:
+    """The first case of each group of 12 and 13 is OK: a thousand messages each."""
+    cases = [f"12.{number}.1" for number in range(1, 6)]
+    cases += [f"13.{number}.1" for number in range(1, 8)]
+
+    assert verdicts("uvloop", cases, compression=True) == {"cases": "12"}
+
+
+# 18,000 messages of up to 128 KiB each: minutes, or many on a machine that is busy.
+patient = [
+    pytest.mark.conformance,
+    pytest.mark.timeout(1200),
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+]
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(each, marks=patient) for each in range(1, 6)]
+)
 def test_compressed_messages_of_all_kinds_come_back(number: int) -> None:
     """All 90 cases 12 are OK: text, pictures, pages; large, small and in fragments."""
     assert verdicts("uvloop", [f"12.{number}.*"], compression=True) == {"cases": "18"}
 
 
-@careless
-@patient
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize(
+    "number", [pytest.param(each, marks=patient) for each in range(1, 8)]
+)
 def test_compression_is_agreed_on_whatever_is_offered(number: int) -> None:
     """All 126 cases 13 are OK: no context, windows of 9 and 15 bits, several offers."""
     assert verdicts("uvloop", [f"13.{number}.*"], compression=True) == {"cases": "18"}

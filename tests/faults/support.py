@@ -264,7 +264,7 @@ class Witness:
     def __init__(self, url: str) -> None:
         self._client = Client(url, patience_s=self.LONGEST_S)
         device = f"witness-{secrets.token_hex(8)}"
-        self._client.hello(device=device, token=user_token("witness"))
+        self._client.hello(device=device, token=user_token("witness", lives_s=7200))
         joined = self._client.ask("subscribe", channel="live:beats;window=total")
         self._before = joined["data"]["value"]
         self._beats = 0
