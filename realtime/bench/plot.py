@@ -35,7 +35,7 @@ def check_format(path: str) -> None:
     if ending == ".png" and importlib.util.find_spec("matplotlib") is None:
         raise BenchError(
             "--plot FILE.png needs matplotlib, which the extra 'bench' installs: "
-            "pip install 'realtime[bench]'; FILE.html needs nothing"
+            "pip install -e '.[bench]' in a clone; FILE.html needs nothing"
         )
 
 

@@ -80,7 +80,7 @@ def test_pictures_without_matplotlib_name_the_extra(
     """And the way out, before anything is measured."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(BenchError, match=r"realtime\[bench\].*FILE.html needs nothing"):
+    with pytest.raises(BenchError, match=r"'\.\[bench\]'.*FILE.html needs nothing"):
         check_format("plot.png")
 
 

@@ -44,7 +44,7 @@ from realtime.bench.peers.serving import HOST
 from realtime.bench.target import Credentials, Endpoint, Target
 
 OURS = "realtime"
-PIP = "pip install 'realtime[peers]'"
+PIP = "pip install -e '.[peers]' in a clone"
 
 
 @dataclass(frozen=True, slots=True)
