@@ -8,7 +8,7 @@ loss of a machine; one message to everybody, after which people open their apps.
 how busy the busiest node and the busiest master of Redis are, how long messages wait,
 when everybody is back, and what is at its end first. --fleet auto looks for the least
 fleet that keeps the --target. Chance comes from --seed: the same options, the same
-answer. Nothing is loaded: the options of the target have no meaning here.
+answer. Nothing is loaded.
 
 What is estimated: waits are those of an M/G/1 queue (percentiles by an exponential
 tail); nodes are alike but for --uneven; who subscribes to what is spread at random.
@@ -44,6 +44,7 @@ from realtime.bench.simulate.sizing import Target, TooMuch, size
 from realtime.bench.simulate.storm import play_storm
 
 SMOKE: Mapping[str, object] = {"connections": 20_000, "fleet": "auto"}
+NEEDS_TARGET = False
 PLAYS = ("day", "storm", "loss", "push")
 
 

@@ -82,3 +82,14 @@ def test_a_wrong_option_is_named(words: list[str], told: str) -> None:
     """With its value."""
     with pytest.raises(BenchError, match=told):
         rows(*words)
+
+
+@pytest.mark.parametrize("option", ["--nodes", "--url", "--processes"])
+def test_options_of_a_target_are_refused(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is loaded: they would mean nothing."""
+    with pytest.raises(SystemExit):
+        parser_of("simulate").parse_args([option, "5"])
+
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
