@@ -28,6 +28,7 @@ GRANTS: Mapping[str, Sequence[str]] = {
 """What the tokens that are made with --secret allow, and others have to."""
 
 TOKEN_LIFE_S = 86400
+MIN_SECRET_BYTES = 32  # as servers have it (core/keys.py)
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _SECURE = ("wss", "https")
 
@@ -92,7 +93,9 @@ def parse_endpoint(url: str) -> Endpoint:
         port = parts.port or _PORTS.get(parts.scheme)
     except ValueError as exc:
         raise BenchError(f"{wrong}: {exc}") from exc
-    if port is None or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in _PORTS or not port or not parts.hostname:
+        raise BenchError(wrong)
+    if parts.query or parts.fragment:
         raise BenchError(wrong)
     if parts.username is not None:
         raise BenchError(f"{wrong}, without a user; give --token or --secret")
@@ -265,12 +268,17 @@ def credentials_of(options: argparse.Namespace) -> Credentials:
     Return how clients sign in.
 
     Raises:
-        BenchError: If a file cannot be read or is empty.
+        BenchError: If a file cannot be read or is empty, or a secret is too short.
     """
     secret: str | None = options.secret
     tokens: tuple[str, ...] = ()
     if options.secret_file is not None:
         secret = _read(options.secret_file, "--secret-file").strip()
+    if secret is not None and len(secret.encode()) < MIN_SECRET_BYTES:
+        raise BenchError(
+            f"the secret has {len(secret.encode())} bytes; a server takes none under "
+            f"{MIN_SECRET_BYTES} (auth.hmac_secret)"
+        )
     if options.token is not None:
         tokens = (options.token,)
     if options.token_file is not None:

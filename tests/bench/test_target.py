@@ -49,6 +49,7 @@ def test_addresses_are_read(url: str, expected: Endpoint) -> None:
     [
         "127.0.0.1:8080",
         "ftp://example.com",
+        "ftp://127.0.0.1:8080",
         "ws://",
         "ws://example.com:port",
         "ws://example.com/?token=x",
@@ -155,6 +156,12 @@ def test_a_file_without_tokens_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BenchError, match="holds no token"):
         credentials_of(options("--token-file", str(file)))
+
+
+def test_short_secrets_are_refused() -> None:
+    """No server takes them; the sentence says how long they must be."""
+    with pytest.raises(BenchError, match="has 5 bytes; a server takes none under 32"):
+        credentials_of(options("--secret", "wrong"))
 
 
 def test_secrets_are_not_shown() -> None:
