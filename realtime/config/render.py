@@ -15,6 +15,7 @@ from realtime.config.files import HIDDEN
 from realtime.config.schema import SETTINGS, Setting
 from realtime.config.toml import key_to_toml, to_toml
 from realtime.core.counters import CounterDefinition
+from realtime.core.namespaces import OPTIONS, NamespaceDefinition
 from realtime.units import format_duration
 
 if TYPE_CHECKING:
@@ -29,11 +30,7 @@ def render(config: Config) -> str:
         *(_section(config, section) for section in SETTINGS),
         *_api_keys(config),
         *(
-            _table(
-                "namespaces",
-                name,
-                {"subscribe": each.subscribe, "publish": each.publish}.items(),
-            )
+            _table("namespaces", name, _namespace(each))
             for name, each in config.namespaces.items()
         ),
         *(_table("counters", each.name, _counter(each)) for each in config.counters),
@@ -79,6 +76,15 @@ def _table(
     yield f"[{section}.{key_to_toml(name)}]"
     for option, value in options:
         yield f"{option} = {to_toml(value)}"
+
+
+def _namespace(namespace: NamespaceDefinition) -> Iterator[tuple[str, object]]:
+    """Yield who may subscribe and publish, and what else is not as by default."""
+    default = NamespaceDefinition(namespace.name)
+    for option, (field, _) in OPTIONS.items():
+        value = getattr(namespace, field)
+        if option in ("subscribe", "publish") or value != getattr(default, field):
+            yield option, format_duration(value) if field.endswith("_s") else value
 
 
 def _counter(counter: CounterDefinition) -> Iterator[tuple[str, object]]:

@@ -12,6 +12,7 @@ from realtime.config import Config, load
 from realtime.config.render import hide_password
 from realtime.config.schema import SETTINGS, Form, Setting, format_bytes
 from realtime.config.toml import to_toml
+from realtime.core.namespaces import OPTIONS
 from realtime.units import parse_bytes
 from tests.signing import SECRET
 
@@ -36,6 +37,26 @@ tick = 0.0125
 [namespaces.chat]
 subscribe = "anyone"
 [namespaces.news-2]
+[namespaces.scores]
+publish = "user"
+history = "anyone"
+members = "user"
+history_size = 100
+history_ttl = "10m"
+last_value = true
+presence = true
+join_leave = true
+linger = 2.5
+conflate = "200ms"
+conflate_by = "team"
+max_rate = 20
+batch = 0.0125
+overflow = "coalesce"
+[namespaces.last]
+last_value = true
+[namespaces.last-for-five-minutes]
+last_value = true
+history_size = 1
 [counters.likes]
 event = "like"
 by = ["post", "user"]
@@ -77,6 +98,23 @@ def test_every_setting_is_printed(write):
     for section in SETTINGS.values():
         for setting in section.values():
             assert f"\n{setting.key} = " in text or f"# {setting.key} is not" in text
+
+
+def test_what_a_namespace_has_of_its_own_is_printed(write):
+    """Who may subscribe and publish always; the rest where it is not the default."""
+    config = load(write(FULL), {}, {})
+    shown = tomllib.loads(config.render())["namespaces"]
+    assert shown["news-2"] == {"subscribe": "token", "publish": "token"}
+    assert shown["scores"].keys() == OPTIONS.keys()
+    assert shown["scores"]["history_ttl"] == "10m"
+    assert shown["scores"]["conflate"] == "200ms"
+    assert shown["last"] == {
+        "subscribe": "token",
+        "publish": "token",
+        "history_size": 1,
+        "history_ttl": "1d",
+        "last_value": True,
+    }
 
 
 def test_secrets_are_printed_as_set(write):
