@@ -187,11 +187,22 @@ class _Journeys:
         self._calm_us: float | None = None  # a second of publications
 
     def be_calm(self) -> None:
-        """Publish without cuts: what that costs is not the cuts' doing."""
+        """
+        Publish without cuts: what that costs is not the cuts' doing.
+
+        Raises:
+            BenchError: If nobody subscribes, or nothing may be published.
+        """
         options = self._bench.options
         seconds = min(CALM_S, options.up + max(options.downs))
         step = Step(0.0, options.rate, max(int(options.rate * seconds), 1))
-        _, costs = self._travel(step, "publishing without cuts")
+        found, costs = self._travel(step, "publishing without cuts")
+        unpublished = set[int]().union(*(one.unpublished for one in found))
+        account = sum(self._crowd.do("account", unpublished), Account())
+        if not account.expected and not self._bench.stop:
+            why = failures_of(sum_up([one.failures for one in found]), "times")
+            reasons = "; ".join([*self.warnings, *why])
+            raise BenchError(f"nothing was measured: {reasons or 'nobody came in'}")
         if costs.nodes_us is not None:
             self._calm_us = costs.nodes_us / costs.wall_s
 

@@ -176,7 +176,9 @@ def measure(bench: Bench, metrics: Metrics) -> Result:
     warm_up_s = options.warm_up
     if warm_up_s is None:
         warm_up_s = min(options.duration / 3, 600.0)
-    rows = [*_rows(samples), *_trends(samples, warm_up_s)]
+    rows: list[Row] = []
+    if any(one.window.came or one.window.inside for one in samples):
+        rows = [*_rows(samples), *_trends(samples, warm_up_s)]
     warnings = _doubts(samples, rows)
     return bench.result(COLUMNS, rows, list(_series(samples)), warnings)
 
