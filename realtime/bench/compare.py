@@ -46,6 +46,7 @@ from realtime.bench.peers.audience import Audience, Heard
 from realtime.bench.peers.catalogue import OURS, PEERS, Peer, Surroundings
 from realtime.bench.peers.table import COLUMNS, Measured, curves, ratios, row_of
 from realtime.bench.program import Bench, doubts, opened
+from realtime.bench.report import counted
 from realtime.bench.result import Result, Row, Series
 from realtime.bench.target import Target
 
@@ -229,7 +230,8 @@ class _Visit:
 
     def _join(self, until: int) -> int:
         for why, times in sum_up(self._crowd.do("join", until)).items():
-            self._warnings.append(f"{self._title}: {times} connections failed: {why}")
+            failed = counted(times, "connections failed")
+            self._warnings.append(f"{self._title}: {failed}: {why}")
         return self._inside(SETTLE_S)
 
     def _inside(self, seconds: float) -> int:

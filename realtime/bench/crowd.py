@@ -39,10 +39,13 @@ from realtime.bench.client import Client, Clients, End
 from realtime.bench.dialects.port import Dialect, Said
 from realtime.bench.errors import BenchError
 from realtime.bench.machine import raise_file_limit
+from realtime.bench.report import counted
 from realtime.bench.stop import Stop
 from realtime.bench.target import Target
 
 SPARE_FILES = 128  # of a process, beside its connections
+SERVER_FILES = 64  # of a server, beside its connections
+RAISE = "ulimit -n {}; beyond the hard limit as root, or in /etc/security/limits.conf"
 REPORT_S = 0.2
 TURN_S = 0.05  # the longest that a worker waits before it looks whether to stop
 START_IN_S = 0.1
@@ -167,6 +170,7 @@ class Crowd(Generic[W]):
         self._stop = stop
         self._children: list[Child] = []
         _check_files(share.connections, processes)
+        _check_files_of_servers(share.target, share.connections)
         try:
             for index in range(processes):
                 own = replace(share, index=index, processes=processes)
@@ -261,10 +265,27 @@ def _check_files(connections: int, processes: int) -> None:
     needed = -(-connections // processes) + SPARE_FILES
     if needed > limit:
         least = -(-connections // max(limit - SPARE_FILES, 1))
+        who = f"{counted(connections, 'connections')} from"
         raise BenchError(
-            f"{connections} connections from {processes} processes need {needed} open "
-            f"files each, and the limit is {limit}: use --processes {least}, or raise "
-            "the limit (ulimit -n)"
+            f"{who} {counted(processes, 'processes')} need {needed} open files each, "
+            f"and the limit is {limit}: use --processes {least}, or raise it "
+            f"({RAISE.format(needed)})"
+        )
+
+
+def _check_files_of_servers(target: Target, connections: int) -> None:
+    """Check that those that were started here can hold all; they have our limit."""
+    if not target.is_local:
+        return
+    limit = raise_file_limit()
+    servers = len(target.endpoints)
+    needed = -(-connections // servers) + SERVER_FILES
+    if needed > limit:
+        room = max(limit - SERVER_FILES, 0) * servers
+        raise BenchError(
+            f"{counted(connections, 'connections')} need {needed} open files (file "
+            f"descriptors) in a server that is started here, and the limit is {limit}: "
+            f"raise it ({RAISE.format(needed)}), or open no more than {room}"
         )
 
 

@@ -8,6 +8,7 @@ says what each has to say first, and keeps those that are ``inside``.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from realtime.bench.client import Client, End
 from realtime.bench.crowd import Crowd, Share, Worker, clock, sum_up
 from realtime.bench.dialects.port import Refused, Said, Subscribed
 from realtime.bench.errors import BenchError
-from realtime.bench.hints import explained
+from realtime.bench.hints import explained, hint_of
+from realtime.bench.report import counted
 
 AT_ONCE = 100  # handshakes under way in one process
 RETRIES = 20  # of those who are told when to come back
 PATIENCE_S = 30.0  # without anybody coming in
 REASONS = 8  # that are told
+# Names of channels and what holds a digit, but for codes: "closed with 4008".
+_VARYING = re.compile(r"(?<!\S)(?<!with )\S*(?:\d|:(?=\S))\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +168,22 @@ def failures_of(why: Mapping[str, int], what: str) -> list[str]:
     """
     Return a sentence for each of the most frequent reasons, with the setting of the
     server behind it, and one for all others.
+
+    Reasons that differ in names and numbers only are one; the most frequent of them is
+    its example.
     """
-    reasons = sorted(why.items(), key=lambda one: -one[1])
-    said = [f"{times} {what}: {explained(one)}" for one, times in reasons[:REASONS]]
+    alike: dict[tuple[str, str | None], list[tuple[str, int]]] = {}
+    for sentence, times in sorted(why.items(), key=lambda one: -one[1]):
+        kind = _VARYING.sub("...", sentence), hint_of(sentence)
+        alike.setdefault(kind, []).append((sentence, times))
+    reasons = [(sum(times for _, times in each), each) for each in alike.values()]
+    reasons.sort(key=lambda one: -one[0])
+    said = []
+    for times, each in reasons[:REASONS]:
+        such_as = ", such as" if len(each) > 1 else ""
+        said.append(f"{counted(times, what)}{such_as}: {explained(each[0][0])}")
     if rest := reasons[REASONS:]:
-        times = sum(count for _, count in rest)
-        said.append(f"{times} {what}, for {len(rest)} other reasons")
+        times = sum(count for count, _ in rest)
+        word = "reason" if len(rest) == 1 else "reasons"
+        said.append(f"{counted(times, what)}, for {len(rest)} other {word}")
     return said

@@ -73,7 +73,7 @@ def load(name: str) -> Scenario:
         BenchError: If there is none.
     """
     if name not in SCENARIOS:
-        names = ", ".join(SCENARIOS)
+        names = ", ".join([*SCENARIOS, "config"])
         raise BenchError(f"there is no benchmark {name!r}; there are {names}")
     module: Any = importlib.import_module(f"realtime.bench.{name}")
     if hasattr(module, "__path__"):

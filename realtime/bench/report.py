@@ -58,6 +58,15 @@ def ratio(value: float | None, floor: float | None) -> str:
     return number(value / floor) if value is not None and floor else "-"
 
 
+def counted(count: int, what: str) -> str:
+    """Return ``3 connections failed``, and for one ``1 connection failed``."""
+    if count == 1:
+        first, space, rest = what.partition(" ")
+        one = "process" if first == "processes" else first.removesuffix("s")
+        what = f"{one}{space}{rest}"
+    return f"{count} {what}"
+
+
 def print_table(*rows: Sequence[str]) -> None:
     """Print *rows*, the first being the names of the columns, in columns of tabs."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

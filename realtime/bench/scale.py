@@ -34,6 +34,7 @@ from realtime.bench.errors import BenchError
 from realtime.bench.joining import failures_of
 from realtime.bench.local import local_target
 from realtime.bench.program import BUSY, Bench, opened
+from realtime.bench.report import counted
 from realtime.bench.residents import FIRST_S, Residents, Settings, Window
 from realtime.bench.result import Result, Row, lines_of
 from realtime.bench.target import Target
@@ -142,7 +143,7 @@ def _measure(bench: Bench, nodes: int) -> tuple[Row, list[str]]:
     )
     with (
         bench.crowd(Residents, connections, settings) as crowd,
-        bench.display.step(f"{nodes} servers", 2) as step,
+        bench.display.step(counted(nodes, "servers"), 2) as step,
     ):
         begin = crowd.soon()
         crowd.do("settle_in", begin)

@@ -137,6 +137,18 @@ def test_the_limit_of_open_files_makes_more_processes() -> None:
     assert processes_for(10**9, None, local=False) > (os.cpu_count() or 1)
 
 
+def test_a_server_needs_open_files_too(
+    monkeypatch: pytest.MonkeyPatch, stop: Stop
+) -> None:
+    """Of a server that is started here, before anybody waits for it in vain."""
+    monkeypatch.setattr("realtime.bench.crowd.raise_file_limit", lambda: 200)
+    here = Target(NOWHERE.endpoints, processes={"node 1": os.getpid()})
+    share = Share(here, Native(), 500, b"0" * 16, "test")
+
+    with pytest.raises(BenchError, match=r"need 564 .*limit is 200: .*ulimit -n 564"):
+        Crowd(Hands, share, 10, stop)
+
+
 def test_counts_are_added_by_name() -> None:
     """Reasons of several processes become one list."""
     assert sum_up([{"a": 1}, {"a": 2, "b": 1}, {}]) == {"a": 3, "b": 1}

@@ -234,9 +234,24 @@ def test_a_soak_that_nobody_joins_ends() -> None:
 
 def test_few_reasons_are_told() -> None:
     """The most frequent ones; the others are counted."""
-    why = {f"gap: {number}": number for number in range(1, 13)}
+    why = {f"gap: {letter}": times for times, letter in enumerate("abcdefghijkl", 1)}
     said = failures_of(why, "failures")
 
-    assert said[0] == "12 failures: gap: 12"
+    assert said[0] == "12 failures: gap: l"
     assert said[-1] == "10 failures, for 4 other reasons"
     assert len(said) == 9
+
+
+def test_reasons_that_differ_in_names_are_one() -> None:
+    """One example stands for all channels; codes are kept apart."""
+    why = {f"unknown_channel: no namespace bench:a-{at}": 1 for at in range(30)}
+    why |= {"closed with 4990: full": 2, "closed with 4991: full": 1}
+    said = failures_of(why, "connections failed")
+
+    assert said[0].startswith(
+        "30 connections failed, such as: unknown_channel: no namespace bench:a-0 ["
+    )
+    assert said[1:] == [
+        "2 connections failed: closed with 4990: full",
+        "1 connection failed: closed with 4991: full",
+    ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 
 from realtime.bench import connect, fanout, ingest
 from realtime.bench.errors import BenchError
 from realtime.bench.hints import explained, hint_of
-from realtime.bench.local import SECRET, configuration
+from realtime.bench.local import SCENARIOS, SECRET, configuration
 from realtime.bench.program import main, opened, parser_of
 from realtime.config import load
 from realtime.testing.processes import NodeProcess
@@ -52,6 +54,36 @@ def test_without_the_namespace(tmp_path: Path) -> None:
 
     assert "unknown_channel" in said
     assert "`realtime bench config`" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("recovery", []), ("soak", ["--duration", "1s"])]
+)
+def test_nobody_inside_is_no_result(
+    name: str, arguments: Sequence[str], tmp_path: Path
+) -> None:
+    """No row of zeros: it has failed, and says why, once for all channels."""
+    with server(tmp_path, AUTH) as url:
+        said = told(name, "--url", url, "--secret", SECRET, *arguments)
+
+    assert "unknown_channel" in said
+    assert said.count("unknown_channel") <= 2  # to subscribe, and to publish
+
+
+def test_without_a_grant_to_publish(tmp_path: Path) -> None:
+    """Nothing is published, so nothing can be missed."""
+    config = AUTH + SCENARIOS + "[limits]\npublish_rate = 0\n"
+    claims = {
+        "sub": "ann",
+        "exp": int(time.time()) + 600,
+        "realtime": {"subscribe": ["bench_history:*"]},
+    }
+    token = jwt.encode(claims, SECRET, "HS256")
+    with server(tmp_path, config) as url:
+        said = told("recovery", "--url", url, "--token", token)
+
+    assert "nothing was measured" in said
+    assert "permission_denied" in said
 
 
 def test_without_the_counter(tmp_path: Path) -> None:
