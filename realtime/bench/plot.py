@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -18,6 +19,13 @@ from realtime.bench.result import Result, Series
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#65a30d")
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 72, 32, 40, 48
+
+# Options that do not tell what was measured, or are nobody's business in a picture.
+_UNTOLD = (
+    *("token", "token_file", "secret", "secret_file", "api_key", "issuer", "audience"),
+    *("insecure", "yes_this_is_mine", "url", "redis", "metrics", "label", "limit"),
+    *("quiet", "smoke", "costs"),
+)
 
 Point = tuple[float, float]
 
@@ -80,26 +88,58 @@ def charts_of(series: Sequence[Series]) -> dict[str, list[Series]]:
 def _draw_png(result: Result, charts: dict[str, list[Series]], path: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     # Not pyplot: it would look for a display and keep every figure.
     figure = Figure(figsize=(9, 4.5 * len(charts)), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{result.scenario}, {result.started_at}", fontsize=10)
+    figure.suptitle(f"{about(result)}\n{result.started_at}", fontsize=9)
     for place, (title, lines) in enumerate(charts.items(), 1):
         axes = figure.add_subplot(len(charts), 1, place)
         for line, colour in zip(lines, _colours(len(lines)), strict=True):
             xs, ys = zip(*line.points, strict=True)
-            axes.plot(xs, ys, marker="o", markersize=3, color=colour, label=line.name)
+            axes.plot(
+                xs,
+                ys,
+                marker="o",
+                markersize=3,
+                color=colour,
+                label=line.name,
+                clip_on=False,
+            )
+        axes.margins(y=0.1)
+        plain = FuncFormatter(lambda value, place: _tick(value))
+        axes.xaxis.set_major_formatter(plain)
         if lines[0].log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         else:
-            axes.set_ylim(bottom=0)
+            low = min(y for line in lines for _, y in line.points)
+            axes.set_ylim(bottom=None if low < 0 else 0)
+        axes.yaxis.set_major_formatter(plain)
         axes.set_title(title)
         axes.set_xlabel(lines[0].x)
         axes.set_ylabel(lines[0].y)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # it hides no curve
     figure.savefig(path, dpi=120)
+
+
+def about(result: Result) -> str:
+    """Return a title: the scenario, and what it was run with."""
+    said = [
+        f"{name.replace('_', ' ')} {_text(value)}"
+        for name, value in result.parameters.items()
+        if name not in _UNTOLD
+    ]
+    return textwrap.fill(f"{result.scenario}: {', '.join(said)}".rstrip(": "), 120)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "/".join(map(_text, value))
+    return _tick(value) if isinstance(value, float) else str(value)
 
 
 # -- HTML ------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from realtime.bench.errors import BenchError
-from realtime.bench.plot import check_format, draw
+from realtime.bench.plot import about, check_format, draw
 from realtime.bench.result import Result, Series
 
 POINTS = ((10.0, 1.5), (100.0, 4.0), (1000.0, 80.0))
@@ -72,6 +73,15 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
 
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(data) > 10_000
+
+
+def test_a_title_tells_what_was_run() -> None:
+    """The main parameters, and nothing that is secret."""
+    given = {"connections": 500, "rates": [10.0, 2.5], "secret": "...", "limit": 9}
+    title = about(replace(result(LATENCY), parameters=given))
+
+    assert title.endswith(": connections 500, rates 10/2.5")
+    assert about(replace(result(LATENCY), scenario="x", parameters={})) == "x"
 
 
 def test_pictures_without_matplotlib_name_the_extra(
