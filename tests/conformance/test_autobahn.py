@@ -89,6 +89,7 @@ def test_large_and_many_messages_come_back_whole() -> None:
 # Autobahn's cases leave the files open that they take their messages from.
 careless = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
+
 @careless
 @pytest.mark.slow
 def test_small_messages_come_back_compressed() -> None:
