@@ -41,7 +41,8 @@ see.
 | 0 | it is done |
 | 1 | it failed or was refused (standard error says why); a replay had rejected rows |
 | 2 | the arguments or the configuration are wrong |
-| 130 | interrupted by Ctrl-C (but `serve`, for which that is the way to stop) |
+| 130 | interrupted by Ctrl-C (but `serve`, for which that is the way to stop); \
+`bench` also when SIGTERM or `--limit` ended it before it was done |
 """
 
 NOTES = {
