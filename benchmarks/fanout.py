@@ -19,15 +19,17 @@ whatever makes the publisher late counts too; `live` waits for the 10 ms tick be
 Reading 1,000 sockets takes the client longer than the server takes to write to them:
 compare latencies with the floor's only.
 
-Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23): C 9.3 us a frame.
-With the native part, the hub and a channel of the whole server took 0.98 and 0.93 times
-that in two runs, a live channel 1.15 and 1.22; before there was one, 1.24 to 1.34, 1.31
-to 1.36 and 1.45. Of the channel's 12.3 us, 80 % were the kernel's, 6 % uvloop's, 13 %
-Python's, and most of these two went by waiting for memory: what belongs to one
+Finding (2026-11-23, two cores, Python 3.11, uvloop 0.23), two runs on a quiet machine:
+C 9.8 and 8.9 us a frame; the hub 1.11 and 1.15 times that, a channel of the whole
+server 1.25 and 1.33, a live one 1.30 and 1.33. With other work on both cores the hub
+and the channel took 0.98 and 0.93, the live one 1.15 and 1.22, where without the native
+part it was 1.24 to 1.34, 1.31 to 1.36 and 1.45: what a send costs depends on whether it
+must wake the reader. Of the channel's 12.3 us, 80 % were the kernel's, 6 % uvloop's,
+13 % Python's, and most of these two went by waiting for memory: what belongs to one
 subscriber lies in six places, and each send drives them out of the caches.
 native/fanout.c looks at 64 of them before it sends to the first. What remains of a live
 value is 1 ms for each event, not for each frame: tick, commit, acknowledgement, timers.
-Aim: 1.2.
+Aim: 1.2, reached by the hub only.
 
     python benchmarks/fanout.py [--subscribers 1000] [--rounds 40] [--turns 7]
 

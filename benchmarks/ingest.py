@@ -21,13 +21,16 @@ acknowledgement, at 2,000 events a second from all devices in turn.
 Each node runs twice: with the parts in C (native), and with their twins in Python
 (pure).
 
-Finding (2026-11-23, two shared cores, Python 3.11, uvloop 0.23), us per event; 500
-devices, 8 frames, medians of 4 turns, while other programs kept both cores busy (load
-12, which favours the floor):
+Finding (2026-11-23, two cores, Python 3.11, uvloop 0.23), us per event:
 
-    C echo 12.9      memory: single 34.3 native (2.7 times the floor), 48.0 pure;
-                     batches 2.8 native (0.2), 8.4 pure
-    redis-py 29.0    Redis: batches 3.2 native, node and Redis together (0.11)
+    C echo 12.5      memory: single 37.6 native (3.0 times the floor), 43.3 pure;
+                     batches 2.4 native (0.19), 8.5 pure
+    redis-py 29.0    node and Redis: single 39.7 native (1.4), 48.6 pure;
+                     batches 2.8 native (0.10), of which Redis 0.3; 7.4 pure
+
+Aims: single in memory 2.0, not reached; batches with Redis 0.15. Acknowledgements: p50
+53 to 61 ms, p99 97 to 106 (native). With 500 devices on a busy machine a single event
+took 2.7 times the floor.
 
 What a single event was made of before this way (68 us, profile by py-spy --native):
 18 % system calls; 41 % from bytes to the queue, of which judging and counting 17 and

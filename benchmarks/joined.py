@@ -18,11 +18,9 @@ What one turn of the loop brings leaves each connection in one write, whose byte
 shared by all who get the same. In `broadcast` and `live`, everything else that the
 server does is in the price: request or event, tick, commit and acknowledgement.
 
-Finding (2026-11-23, two cores shared with other work, Python 3.11, uvloop 0.23): C 9.27
-us a frame; the hub 0.19 times that, broadcast and live 0.23 each. Before, each frame
-was a write of its own: 1.1 to 1.4 times C (benchmarks/fanout.py). Of what is left, one
-write of 1 KiB takes 1.3 us of each of its frames. Aim: 0.30. With other work on the
-machine, latencies say nothing.
+Finding (2026-11-23, two cores, Python 3.11, uvloop 0.23): C 8.26 us a frame; the hub
+0.18 times that, broadcast and live 0.23 each. Aim: 0.30. p99: C 880 ms, the server 65
+to 95 ms, because its reader has an eighth of the packets to read.
 
     python benchmarks/joined.py [--subscribers 1000] [--rounds 40] [--turns 7]
 """

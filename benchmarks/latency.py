@@ -25,14 +25,12 @@ servers: reading the values of a tick takes it about as long as the nodes need t
 them, and that is part of the latencies. The last columns are the shares of a core that
 the processes take.
 
-Finding (2026-11-23, two cores that others used, too, load 4; p50, p99, p99.9 in ticks):
-memory 0.85, 1.61, 1.87; Redis with one node 0.84, 1.36, 1.77, with two nodes 0.79,
-1.27, 1.44; C echo 0.01, 0.07, 0.10. The nodes took 0.30 to 0.37 of a core, Redis 0.02,
-the client 0.21: of a tick that is 35 ms for servers and 20 ms for the client, on two
-cores, which is what p50 has over the ideal. Shared posts had p99 2.02 until nodes
-committed together and waited for each other (core/pace.py), and 1.65 since then, with
-4,000 events a second, 100 devices and 400 watchers; the sums that they need cost more
-than counts.
+Finding (2026-11-23, two cores with nothing else to do; p50, p99, p99.9 in ticks):
+memory 0.72, 1.22, 1.47; Redis with one node 0.76, 1.28, 1.65, with two nodes 0.72,
+1.18, 1.33; C echo 0.01, 0.13, 0.27. The nodes took 0.29 to 0.37 of a core, Redis 0.02,
+the client 0.22: of a tick that is 35 ms for servers and 20 ms for the client, on two
+cores, which is what p50 has over the ideal. Aims: 0.75 and 1.5. Shared posts: 0.93,
+3.29, 7.18, with 0.76 of a core; the sums that they need are added event by event.
 
     python benchmarks/latency.py [--devices 200] [--watchers 2000] [--rate 20000]
 
