@@ -87,9 +87,11 @@ class Shelf:
 
 
 class Plan:
-    """One counter, prepared for the events of its name."""
+    """
+    One counter, prepared for the events of its name.
 
-    """See above; ``recipe`` is None if there is no usual way."""
+    ``recipe`` is None if there is no usual way.
+    """
 
     __slots__ = (
         "_by",
