@@ -44,6 +44,7 @@ from realtime.bench.peers.serving import HOST
 from realtime.bench.target import Credentials, Endpoint, Target
 
 OURS = "realtime"
+QUIET = '[logs]\nlevel = "warning"\n'  # as the others: no line for each client
 PIP = "pip install -e '.[peers]' in a clone"
 
 
@@ -124,7 +125,7 @@ def _valkey() -> Iterator[tuple[str, int]]:
 
 def _ours(*, redis: bool) -> Peer:
     def serve(where: Surroundings) -> AbstractContextManager[Target]:
-        return local_target(1, "auto" if redis else None, config="")
+        return local_target(1, "auto" if redis else None, config=QUIET)
 
     return Peer(
         OURS,
