@@ -110,6 +110,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help=f"of the data of a publication (default 100, at least {MIN_SIZE})",
     )
+    _add_cuts(parser)
+
+
+def _add_cuts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cuts", type=int, default=3, metavar="K", help="of each (default 3)"
     )

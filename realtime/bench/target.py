@@ -199,6 +199,20 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         "times, connections are spread over all (default: a server is started here for "
         "the run, and its processor time and memory are measured, too)",
     )
+    _add_sign_in(group)
+    group.add_argument(
+        "--insecure", action="store_true", help="take any TLS certificate"
+    )
+    group.add_argument(
+        "--yes-this-is-mine",
+        action="store_true",
+        help="you may load what is not on this machine; without it, only loopback "
+        "addresses are taken, so that a typo hits no stranger",
+    )
+    _add_local(group)
+
+
+def _add_sign_in(group: argparse._ArgumentGroup) -> None:
     signed = group.add_mutually_exclusive_group()
     signed.add_argument("--token", metavar="JWT", help="everybody signs in with this")
     signed.add_argument(
@@ -216,15 +230,9 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--audience", metavar="TEXT", help="with --secret: auth.audience"
     )
-    group.add_argument(
-        "--insecure", action="store_true", help="take any TLS certificate"
-    )
-    group.add_argument(
-        "--yes-this-is-mine",
-        action="store_true",
-        help="you may load what is not on this machine; without it, only loopback "
-        "addresses are taken, so that a typo hits no stranger",
-    )
+
+
+def _add_local(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--nodes",
         type=int,
